@@ -119,9 +119,9 @@ class Reference:
 
     def _layer_norm(self, name: str, x: Array) -> Array:
         x = x - x.mean()
-        return (
-            x / np.sqrt((x * x).mean() + LAYER_NORM_EPS) * self._z[name] + self._z[name + ".bias"]
-        )
+        x = x / np.sqrt((x * x).mean() + LAYER_NORM_EPS)
+        out: Array = x * self._z[name] + self._z[name + ".bias"]
+        return out
 
     def _heads(self, x: Array) -> Array:
         return x.reshape(self.shape.n_head, self.shape.head_size)
