@@ -9,17 +9,23 @@ all others; and layer 0 gets zeros for the value residual it never mixes.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parrot.base.errors import CorruptError, FormatError
+from parrot.base.errors import ConfigError, CorruptError, FormatError
+from parrot.base.files import file_error
+from parrot.model.codec import TensorType
+from parrot.model.pth import read_pth
+from parrot.model.safetensors import read_safetensors
 from parrot.model.shape import Shape, tensor_specs
-from parrot.model.tokenizer import Vocabulary
-from parrot.model.weights import ModelSource
+from parrot.model.tokenizer import BYTE_VOCABULARY, Vocabulary, read_vocabulary
+from parrot.model.weights import ModelSource, write_model
 
 Array = NDArray[Any]
 Dims = tuple[int, ...]
@@ -37,6 +43,74 @@ _TOP = {
     "output_norm.bias": "ln_out.bias",
     "output.weight": "head.weight",
 }
+
+
+WORLD_FILE = "rwkv_vocab_v20230424.txt"
+
+
+class CheckpointTensor(Protocol):
+    """A tensor of a checkpoint on disk."""
+
+    @property
+    def dims(self) -> Dims: ...
+
+    def array(self) -> Array: ...
+
+
+def import_model(
+    src: Path, dst: Path, matrix: TensorType = TensorType.F16, vocabulary: Path | None = None
+) -> None:
+    """Convert an official RWKV-7 checkpoint, `.pth` or `.safetensors`, to a model file.
+
+    A model of 256 tokens reads bytes. For any other, `vocabulary` is RWKV's text file of tokens;
+    when None, the one inside the installed PyPI package `rwkv`.
+    Raises: FormatError or CorruptError, naming what is wrong with `src`; ConfigError if no
+            vocabulary is at hand; FileError from the disk.
+    Cost:   memory for a few tensors of the checkpoint, whatever its size.
+    """
+    checkpoint = open_checkpoint(src)
+    shapes = {name: tensor.dims for name, tensor in checkpoint.items()}
+    try:
+        n_vocab = checkpoint_shape(shapes).n_vocab
+        tokens = BYTE_VOCABULARY
+        if n_vocab != len(BYTE_VOCABULARY):
+            tokens = read_vocabulary(vocabulary or _world_file(src, n_vocab), n_vocab)
+        source = lazy_source(shapes, lambda name: checkpoint[name].array(), tokens)
+    except (FormatError, CorruptError) as exc:
+        raise type(exc)(f"{src}: {exc}", path=src) from exc
+    write_model(dst, source, matrix)
+
+
+def open_checkpoint(path: Path) -> Mapping[str, CheckpointTensor]:
+    """Return the tensors of a `.pth` or `.safetensors` file, told apart by their first bytes."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(9)
+    except OSError as exc:
+        raise file_error(path, exc, "read") from exc
+    if head.startswith(b"PK\3\4"):
+        return read_pth(path)
+    if head[8:] == b"{":
+        return read_safetensors(path)
+    hint = "this is a model file already" if head.startswith(b"GGUF") else "pass a checkpoint"
+    raise FormatError(
+        f"{path}: first bytes are {head[:4].hex(' ') or 'missing'}, expected a .pth (50 4b 03 04) "
+        f"or a .safetensors; {hint}.",
+        path=path,
+    )
+
+
+def _world_file(src: Path, n_vocab: int) -> Path:
+    spec = importlib.util.find_spec("rwkv")
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        if (Path(folder) / WORLD_FILE).is_file():
+            return Path(folder) / WORLD_FILE
+    raise ConfigError(
+        f"{src}: {n_vocab:,} tokens, expected a vocabulary beside it; pass {WORLD_FILE} with "
+        "--vocabulary, or: pip install rwkv.",
+        path=src,
+        key="vocabulary",
+    )
 
 
 def checkpoint_source(checkpoint: Mapping[str, Array], vocabulary: Vocabulary) -> ModelSource:

@@ -12,6 +12,7 @@ unknown types, doubled names, bytes after the end) is refused with the offset wh
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,8 @@ ROWS_SIZE = 1 << 24  # bytes of float32 that the writer encodes at a time
 # A scalar of metadata, a list of strings, or a numeric array.
 Value = str | int | float | bool | list[str] | NDArray[Any]
 
-_U32, _F32, _BOOL, _STRING, _ARRAY = 4, 6, 7, 8, 9
+_U32, _F32, _BOOL, _STRING, _ARRAY, _U64, _I64, _F64 = 4, 6, 7, 8, 9, 10, 11, 12
+_F32_MAX = 3.4028234663852886e38  # the largest float that fits
 _SCALARS = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
@@ -290,8 +292,8 @@ class TensorSource:
 def write_gguf(path: Path, metadata: Mapping[str, Value], tensors: Sequence[TensorSource]) -> None:
     """Write a GGUF file, whole or not at all (INV-1), loading one tensor at a time.
 
-    Integers of metadata become u32, floats f32, lists arrays of strings; numeric arrays keep
-    their type.
+    Integers of metadata become u32 and floats f32, or 64 bits where they must; lists become arrays
+    of strings; numeric arrays keep their type.
     Raises: FormatError naming the tensor whose values do not fit; FileError from the disk.
     Cost:   memory for one tensor and a few MB; one fsync.
     """
@@ -341,9 +343,11 @@ def _typed(value: Value) -> bytes:
     if isinstance(value, str):
         return struct.pack("<I", _STRING) + _string(value)
     if isinstance(value, int):
-        return struct.pack("<II", _U32, value)
+        kind = _U32 if 0 <= value < 1 << 32 else _U64 if value >= 0 else _I64
+        return struct.pack("<I", kind) + struct.pack(_SCALARS[kind], value)
     if isinstance(value, float):
-        return struct.pack("<If", _F32, value)
+        kind = _F32 if abs(value) <= _F32_MAX or not math.isfinite(value) else _F64
+        return struct.pack("<I", kind) + struct.pack(_SCALARS[kind], value)
     if isinstance(value, list):
         return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + b"".join(map(_string, value))
     return struct.pack("<IIQ", _ARRAY, _ARRAY_TYPES[value.dtype], value.size) + value.tobytes()

@@ -8,16 +8,21 @@ tokens inside the model file, where llama.cpp wants each token as an escaped str
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from parrot.base.errors import FormatError
+from parrot.base.errors import CorruptError, FormatError
+from parrot.base.files import read_file
 
 # The bytes of each token id; None where an id stands for no text (unused, or a control id).
 Vocabulary = Sequence[bytes | None]
 
 BYTE_VOCABULARY: Vocabulary = [bytes([b]) for b in range(256)]
+
+VOCABULARY_SIZE_MAX = 16 << 20  # bytes of a vocabulary text; World's has 1.2 MB
 
 _SHORT = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r", 0x5C: "\\\\"}
 _ESCAPES = {b: _SHORT.get(b, chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}") for b in range(256)}
@@ -122,3 +127,29 @@ def unescape_token(name: str) -> bytes:
     if place != len(name) or not token:
         raise FormatError(f"token {name!r}: not an escaped token; convert the model again.")
     return token
+
+
+def read_vocabulary(path: Path, n_vocab: int) -> Vocabulary:
+    """Return the vocabulary in a text file like RWKV's `rwkv_vocab_v20230424.txt`.
+
+    Each line is an id, a Python string or bytes literal, and its length in bytes; ids without a
+    line stand for no text.
+    Raises: CorruptError naming the line that is wrong; FileError if it cannot be read.
+    """
+    vocabulary: list[bytes | None] = [None] * n_vocab
+    for number, line in enumerate(read_file(path, VOCABULARY_SIZE_MAX).splitlines(), 1):
+        try:
+            index, _, rest = line.decode().partition(" ")
+            literal, _, size = rest.rpartition(" ")
+            token = ast.literal_eval(literal)
+            token = token.encode() if isinstance(token, str) else token
+            if not isinstance(token, bytes) or len(token) != int(size) or int(index) < 0:
+                raise ValueError("the length is another")
+            vocabulary[int(index)] = token
+        except (ValueError, SyntaxError, IndexError, MemoryError, RecursionError) as exc:
+            raise CorruptError(
+                f"{path}, line {number}: {line[:60]!r}, expected an id below {n_vocab:,}, a quoted "
+                "token and its length; pass the vocabulary of this model.",
+                path=path,
+            ) from exc
+    return vocabulary

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from parrot.base.errors import CorruptError, FormatError
 from parrot.base.files import file_error
+from parrot.base.text import END_OF_TURN
 from parrot.model.codec import F32Array, TensorType
 from parrot.model.gguf import GGUF, TensorSource, Value, read_gguf, write_gguf
 from parrot.model.shape import Kind, Shape, TensorSpec, tensor_specs
-from parrot.model.tokenizer import Vocabulary, escape_token, unescape_token
+from parrot.model.tokenizer import BYTE_VOCABULARY, Vocabulary, escape_token, unescape_token
 
 ARCHITECTURE = "rwkv7"
 LAYER_NORM_EPS = 1e-5  # of every published RWKV-7; the group norm's 64e-5 has no key
@@ -113,13 +114,18 @@ def write_model(
     write_gguf(path, _metadata(source, matrix), tensors)
 
 
-def model_id(path: Path) -> bytes:
-    """Return the first 8 bytes of the SHA-256 of the file: what a state remembers of its model."""
+def model_sha256(path: Path) -> str:
+    """Return the SHA-256 of the file in hex. A state remembers the first 8 bytes as model id."""
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()[:MODEL_ID_SIZE]
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
         raise file_error(path, exc, "read") from exc
+
+
+def model_id(path: Path) -> bytes:
+    """Return the 8 bytes by which a state knows the model that grew it (INV-2)."""
+    return bytes.fromhex(model_sha256(path))[:MODEL_ID_SIZE]
 
 
 def _metadata(source: ModelSource, matrix: TensorType) -> dict[str, Value]:
@@ -147,13 +153,17 @@ def _vocabulary_metadata(vocabulary: Vocabulary) -> dict[str, Value]:
         escape_token(token) if token is not None else f"[PAD{i}]"
         for i, token in enumerate(vocabulary)
     ]
-    return {
+    metadata: dict[str, Value] = {
         "tokenizer.ggml.model": "rwkv",
         _TOKENS: names,
         _TOKEN_TYPES: np.array(types, "<i4"),
         "tokenizer.ggml.bos_token_id": 0,
         "tokenizer.ggml.eos_token_id": 0,  # 0 ends a document in both vocabularies
     }
+    end_of_turn = END_OF_TURN if list(vocabulary) == BYTE_VOCABULARY else b"\n\n"
+    if end_of_turn in vocabulary:
+        metadata["tokenizer.ggml.eot_token_id"] = vocabulary.index(end_of_turn)
+    return metadata
 
 
 def _read_shape(gguf: GGUF, n_vocab: int) -> Shape:
