@@ -41,6 +41,7 @@ def rwkv_logits(checkpoint: dict[str, Any], tokens: list[int], folder: Path) -> 
     import torch
     from rwkv.model import RWKV
 
+    torch.set_num_threads(1)
     tensors = {name: torch.from_numpy(value.copy()) for name, value in checkpoint.items()}
     torch.save(tensors, folder / "model.pth")
     model, state, logits = RWKV(model=str(folder / "model"), strategy="cpu fp32"), None, []
@@ -50,16 +51,23 @@ def rwkv_logits(checkpoint: dict[str, Any], tokens: list[int], folder: Path) -> 
     return np.stack(logits)
 
 
-def main() -> None:
+def tiny_checkpoint() -> dict[str, Any]:
+    """Return the weights, matrices already rounded to F16 so that the file holds them exactly."""
     checkpoint = random_checkpoint(SHAPE, seed=26)
-    matrices = {name for name, value in checkpoint.items() if value.squeeze().ndim == 2}
-    for name in matrices - {name for name in matrices if name.endswith("r_k")}:
-        checkpoint[name] = checkpoint[name].astype(np.float16).astype(np.float32)
+    for name, value in checkpoint.items():
+        if value.squeeze().ndim == 2 and not name.endswith("r_k"):
+            checkpoint[name] = value.astype(np.float16).astype(np.float32)
+    return checkpoint
+
+
+def write_tiny(path: Path) -> None:
+    write_model(path, checkpoint_source(tiny_checkpoint(), BYTE_VOCABULARY), TensorType.F16)
+
+
+def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        logits = rwkv_logits(checkpoint, TOKENS, Path(folder))
-    write_model(
-        HERE / "tiny.gguf", checkpoint_source(checkpoint, BYTE_VOCABULARY), TensorType.F16
-    )
+        logits = rwkv_logits(tiny_checkpoint(), TOKENS, Path(folder))
+    write_tiny(HERE / "tiny.gguf")
     if (HERE / "tiny.npz").exists():
         with np.load(HERE / "tiny.npz") as before:
             print(f"logits moved by at most {np.abs(before['logits'] - logits).max():.1e}")
