@@ -22,7 +22,7 @@ from parrot.model.tokenizer import BYTE_VOCABULARY
 from parrot.model.weights import ModelFile, ModelSource, open_model, write_model
 
 # Largest root-mean-square error of a tensor, as a share of its size, that the number format can
-# explain. Measured on normal weights: Q8_0 0.6 %, F16 0.02 %.
+# explain. Normal weights give 0.6 % in Q8_0 and 0.02 % in F16.
 ERROR_MAX = 0.02
 
 
@@ -93,15 +93,14 @@ def verify_model(path: Path, against: Path | None = None) -> dict[str, Any]:
                 offset=model.gguf.tensors[name].offset,
             )
         if origin:
-            worst_error, worst_name = max(
-                (worst_error, worst_name), (_error(values, origin.array(name)), name)
-            )
-    if worst_error > ERROR_MAX:
-        raise MismatchError(
-            f"{path}: tensor {worst_name} differs by {worst_error:.1%} from {against}, expected at "
-            f"most {ERROR_MAX:.0%}; it was made from another file.",
-            path=path,
-        )
+            error = _error(values, origin.array(name))
+            if not error <= ERROR_MAX:  # also when `against` holds no finite numbers
+                raise MismatchError(
+                    f"{path}: tensor {name} differs by {error:.1%} from {against}, expected at "
+                    f"most {ERROR_MAX:.0%}; it was made from another file.",
+                    path=path,
+                )
+            worst_error, worst_name = max((worst_error, worst_name), (error, name))
     report = {
         "path": str(path),
         "sha256": hashlib.sha256(model.gguf.blob).hexdigest(),

@@ -360,7 +360,7 @@ def test_a_cut_model_is_refused(
         open_model(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_flipped_bits_raise_nothing_but_parrot_errors(
     data: st.DataObject, small_blob: bytes, tmp_path_factory: pytest.TempPathFactory
