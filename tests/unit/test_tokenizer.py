@@ -77,6 +77,11 @@ def test_a_vocabulary_without_every_byte_is_refused() -> None:
         WorldTokenizer([*BYTE_VOCABULARY[:7], *BYTE_VOCABULARY[8:]])
 
 
+def test_a_vocabulary_with_a_token_twice_is_refused() -> None:
+    with pytest.raises(FormatError, match="a token appears twice"):
+        WorldTokenizer([*TOY, b"abc"])
+
+
 @given(st.binary(min_size=1))
 def test_escaped_tokens_come_back_and_are_python_literals(token: bytes) -> None:
     escaped = escape_token(token)
