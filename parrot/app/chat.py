@@ -31,7 +31,13 @@ from parrot.app.options import (
 )
 from parrot.base.errors import FileError
 from parrot.base.files import file_error
-from parrot.base.text import END_OF_DOCUMENT, clean_text, companion_turn, text_from_bytes
+from parrot.base.text import (
+    END_OF_DOCUMENT,
+    END_OF_TURN,
+    clean_text,
+    companion_turn,
+    text_from_bytes,
+)
 from parrot.engine.generate import Abort, Sampling
 from parrot.engine.model import Model
 from parrot.engine.state import State
@@ -42,9 +48,7 @@ WORLD_STOP = b"\n\n"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", metavar="TEXT", help="print one reply to TEXT and leave")
     parser.add_argument("--soul", metavar="FILE", help="where its state is kept")
-    parser.add_argument(
-        "--fresh", action="store_true", help="start from nothing and keep nothing"
-    )
+    parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
     add_model_options(parser)
     add_sampling_options(parser)
 
@@ -79,7 +83,7 @@ class Talk:
             seed=self.seed,
             max_bytes=self.max_bytes,
             abort=abort,
-            **({} if self.model.is_bytes else {"stop": WORLD_STOP}),
+            stop=END_OF_TURN if self.model.is_bytes else WORLD_STOP,
         )
         for piece in text_from_bytes(pieces):
             yield clean_text(piece)

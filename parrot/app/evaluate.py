@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _draw_progress(done: int, total: int, seconds: float) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = open_model(args)
-    state, rows = model.new_state(), []
+    state, rows = model.new_state(), list[dict[str, Any]]()
     for path in args.files:
         text = read_file(path, _FILE_SIZE_MAX)[: args.max_bytes]
         if not text:

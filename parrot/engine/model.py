@@ -21,8 +21,8 @@ from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.state import State, load_state, state_from_bytes
-from parrot.model.weights import open_model
 from parrot.model.tokenizer import ByteTokenizer, Tokenizer, tokenizer_of
+from parrot.model.weights import open_model
 
 F32 = NDArray[np.float32]
 Tokens = bytes | Sequence[int] | NDArray[np.integer[Any]]
@@ -106,7 +106,10 @@ class Model:
         return State(self._native, np.zeros(self._about["state_len"], np.float32))
 
     def load_state(self, path: str | Path) -> State:
-        """Return the state in a file. Raises: FileError, FormatError, CorruptError, MismatchError."""
+        """Return the state in a file.
+
+        Raises: FileError, FormatError, CorruptError; MismatchError for another model's (INV-2).
+        """
         return load_state(self._native, self._about["state_len"], Path(path))
 
     def state_from_bytes(self, blob: bytes, where: str = "state") -> State:
@@ -182,9 +185,7 @@ class Model:
         Raises: ConfigError for settings out of range; EngineError as `forward`.
         """
         how = sampling or Sampling(temperature=temperature, top_p=top_p)
-        sampler = new_sampler(
-            how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop)
-        )
+        sampler = new_sampler(how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop))
         if prompt:
             try:
                 self.forward(self._ids_of(prompt), state, abort=abort)

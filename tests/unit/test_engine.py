@@ -194,9 +194,7 @@ def test_greedy_continuation_is_byte_identical_after_save_and_load(
     assert loaded.position == state.position == 16
 
     def say(state: parrot.State) -> bytes:
-        return b"".join(
-            model.generate(state, b" there", temperature=0.0, stop=b"", max_bytes=300)
-        )
+        return b"".join(model.generate(state, b" there", temperature=0.0, stop=b"", max_bytes=300))
 
     assert say(loaded) == say(state)
     assert np.array_equal(loaded.payload, state.payload)

@@ -64,7 +64,9 @@ def long_functions(path: Path, limit: int) -> list[str]:
         is_documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
         documented = body[0].end_lineno - body[0].lineno + 1 if is_documented else 0  # type: ignore[operator]
         length = node.end_lineno - node.lineno + 1 - documented  # type: ignore[operator]
-        explained = any("# long because" in line for line in lines[node.lineno - 1 : node.lineno + 2])
+        explained = any(
+            "# long because" in line for line in lines[node.lineno - 1 : node.lineno + 2]
+        )
         if length > limit and not explained:
             found.append(f"{path.name}:{node.lineno} {node.name} has {length} lines")
     return found
