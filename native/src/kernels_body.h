@@ -13,7 +13,10 @@
 #include "internal.h"
 #include "pt_exp.h"
 
+#include <float.h>
 #include <math.h>
+
+_Static_assert(FLT_EVAL_METHOD == 0, "floats of excess precision break INV-8: build with SSE2");
 
 enum { L = PT_GROUP };
 
@@ -171,20 +174,21 @@ static void read_out(float *restrict y, const pt_head *head, const float *restri
 
 // x = scale * q with |q| <= PT_Q16_MAX. A row that is not finite becomes scale NaN: NaN in, NaN out.
 static void quantize(const float *restrict x, size_t n, int16_t *restrict q, float *scale) {
-    float lanes[L] = {0}, largest = 0.0f;
-    bool is_finite = true;
+    float lanes[L] = {0}, probes[L] = {0}, largest = 0.0f;  // a probe turns NaN at NaN or infinity
     size_t i = 0;
     for (; i + L <= n; i += L) {
         for (size_t l = 0; l < L; l++) {
             float size = fabsf(x[i + l]);
             lanes[l] = size > lanes[l] ? size : lanes[l];
+            probes[l] += x[i + l] * 0.0f;
         }
     }
-    for (; i < n; i++) lanes[0] = fabsf(x[i]) > lanes[0] ? fabsf(x[i]) : lanes[0];
+    for (; i < n; i++) {
+        lanes[0] = fabsf(x[i]) > lanes[0] ? fabsf(x[i]) : lanes[0];
+        probes[0] += x[i] * 0.0f;
+    }
     for (size_t l = 0; l < L; l++) largest = lanes[l] > largest ? lanes[l] : largest;
-    float probe = 0.0f;
-    for (i = 0; i < n; i++) probe += x[i] * 0.0f;  // NaN if any is NaN or infinite
-    is_finite = probe == 0.0f;
+    bool is_finite = pt_fold(probes) == 0.0f;
     *scale = is_finite ? largest / PT_Q16_MAX : NAN;
     float inverse = is_finite && largest > 1e-30f ? PT_Q16_MAX / largest : 0.0f;
     if (!is_finite) {
