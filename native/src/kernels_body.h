@@ -161,7 +161,7 @@ static void read_out(float *restrict y, const pt_head *head, const float *restri
                      const float *restrict gate, size_t n) {
     float mean = pt_sum(y, n) / (float)n;
     float scale = 1.0f / sqrtf(pt_sum_squares(y, mean, n) / (float)n + 64e-5f);
-    float products[128];
+    float products[128] = {0};
     for (size_t i = 0; i < n; i++) products[i] = head->r[i] * head->k[i] * r_k[i];
     float bonus = pt_sum(products, n);
     for (size_t i = 0; i < n; i++) {
