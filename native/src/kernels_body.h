@@ -14,11 +14,14 @@
 #include "internal.h"
 #include "pt_exp.h"
 
+#include <float.h>
 #include <math.h>
 
 #ifdef __GNUC__
 #pragma GCC diagnostic ignored "-Wpsabi"  // every function that returns lanes is inlined
 #endif
+
+_Static_assert(FLT_EVAL_METHOD == 0, "floats of excess precision break INV-8: build with SSE2");
 
 enum { L = PT_GROUP };
 
