@@ -34,8 +34,14 @@ TOP_UNITS = 1400  # Fusion Pixel: ascent; the rows above the cell hold the accen
 ROWS_ABOVE = 4
 ROWS_TALL = 18
 HANZI_PX = 11  # ink of a hanzi: the twelfth row and column keep neighbours apart
-FROM_UNIFONT = (range(0x00A1, 0x0250), range(0x0370, 0x0530), range(0x1E00, 0x2C00), range(0x3000, 0x3400), range(0x3400, 0x4DC0),
-                range(0x4E00, 0xA000), range(0xFF00, 0xFFEF))  # fmt: skip
+FROM_UNIFONT = (
+    range(0x00A1, 0x0250),  # Latin
+    range(0x0370, 0x0530),  # Greek, Cyrillic
+    range(0x1E00, 0x2C00),  # Latin with marks, punctuation, arrows, signs
+    range(0x3000, 0x4DC0),  # CJK signs, kana, extension A
+    range(0x4E00, 0xA000),  # the unified ideographs
+    range(0xFF00, 0xFFEF),  # full width
+)
 HANZI = (range(0x3400, 0x4DC0), range(0x4E00, 0xA000))
 SIZE_MAX = 1_200_000
 
@@ -108,7 +114,7 @@ def upright_edges(glyph: object, where: str) -> list[tuple[int, int, int]]:
     edges, start, here = [], (0, 0), (0, 0)
     for verb, points in pen.value:
         if verb not in ("moveTo", "lineTo", "closePath", "endPath"):
-            raise FormatError(f"{where} has a curve, expected pixels only; pass Fusion Pixel 12 px.")
+            raise FormatError(f"{where} has a curve, expected only pixels; pass Fusion Pixel.")
         there = points[-1] if points else start
         if there[0] % UNIT or there[1] % UNIT:
             raise FormatError(f"{where} leaves the pixel grid; pass the 12 px size.")

@@ -54,7 +54,7 @@ def cells(text: str, before: str = "") -> Iterator[tuple[str, int, int]]:
     """Yield (shown character, start, end) for each glyph of `text`.
 
     A letter and its combining marks become one character where Unicode has one; quotation marks
-    beside Latin letters become narrow; characters without a picture vanish. `before` is the
+    take the width of their neighbours; characters without a picture vanish. `before` is the
     character in front of `text`, if any.
     """
     i, n = 0, len(text)
@@ -67,11 +67,17 @@ def cells(text: str, before: str = "") -> Iterator[tuple[str, int, int]]:
                 break
             char, i = composed, i + 1
         if char in NARROW_QUOTES:
-            is_opening = char in NO_LINE_END
-            inner = text[i : i + 1] if is_opening else (text[start - 1] if start else before)
-            char = NARROW_QUOTES[char] if inner and "!" <= inner < "\u2000" else char
+            char = _quote(char, text[start - 1] if start else before, text[i : i + 1])
         if not is_zero_width(char):
             yield " " if char == "\t" else char, start, i
+
+
+def _quote(char: str, before: str, after: str) -> str:
+    """Return a quotation mark as wide as its neighbours: wide beside hanzi, narrow beside Latin."""
+    neighbours = [each for each in (before, after) if each > " "]
+    if not neighbours or any(each >= "\u2000" for each in neighbours):
+        return char
+    return NARROW_QUOTES[char]
 
 
 def may_break(before: str, after: str) -> bool:

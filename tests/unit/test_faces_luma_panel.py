@@ -66,7 +66,7 @@ def test_inv6_lost_device_is_stale_then_recovers(is_luma: bool) -> None:
         raise DeviceNotFoundError("gone") if is_luma else OSError(errno.ENXIO, "gone")
 
     device.display = breaks
-    with pytest.raises(DeviceMissing, match="panel dummy: .*gone; check its wiring"):
+    with pytest.raises(DeviceMissing, match=r"panel dummy: .*gone; check its wiring"):
         panel.show(frame, 0)
     assert panel.is_stale
     assert panel.show(frame, RETRY_MS - 1) is False
