@@ -48,7 +48,7 @@ class Pose:
     down: int = 0
 
 
-CREST = ((-58, 11, -4.5), (58, 11, 4.5), (-30, 15, -2.5), (30, 15, 2.5), (0, 18, 0))
+CREST = ((-58, 11, -4.5), (58, 11, 4.5), (-30, 15, -2.5), (30, 15, 2.5), (0, 16, 0))
 HEAD_X, HEAD_Y, HEAD_RX, HEAD_RY = 32.0, 36.0, 22.0, 20.0
 EYE_OUT, EYE_Y = 10.5, 35.0
 BEAK_Y = 42.0
@@ -105,7 +105,7 @@ def _head(sketch: Sketch, pose: Pose) -> None:
     if pose.is_ruffled:
         _ruff(sketch)
     crown = sketch.ellipse(HEAD_X, HEAD_Y, HEAD_RX - 1.4, HEAD_RY - 1.4) & (sketch.y < 33)
-    mask = sketch.ellipse(22, 38.5, 11.6, 12.8) | sketch.ellipse(42, 38.5, 11.6, 12.8)
+    mask = sketch.ellipse(22, 38.5, 12.2, 12.8) | sketch.ellipse(42, 38.5, 12.2, 12.8)
     sketch.cut(crown & ~mask & ~sketch.checker())
     if pose.blush:
         grow = 0.6 * pose.blush

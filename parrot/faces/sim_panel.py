@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import random
 
-from parrot.faces.framebuffer import HEIGHT, N_PAGES, WIDTH, Framebuffer
+import numpy as np
+
+from parrot.faces.framebuffer import HEIGHT, N_PAGES, WIDTH, Framebuffer, words_from_mask
 
 # Arguments after each command byte; those not listed take none.
 # SSD1306 datasheet rev 1.1, table 9-1; SSD1309 adds 0xFD; SH1106 datasheet v2.3, section 10.
@@ -163,21 +165,18 @@ class SimulatedSSD1306:
 
     # The glass
 
-    def is_lit(self, x: int, y: int) -> bool:
-        """Say whether a pixel glows on a module mounted as luma expects (both axes remapped)."""
-        if not self.is_on or not (self.has_pump or self._is_sh1106 or self.chip == "ssd1309"):
-            return False
-        row = y if self.is_flipped_y else self.n_rows - 1 - y
-        row = (row + self.start_line + self.offset) % HEIGHT
-        column = x if self.is_flipped_x else WIDTH - 1 - x
-        column += 2 if self._is_sh1106 else 0
-        bit = self.ram[(row >> 3) * self._n_columns + column] >> (row & 7) & 1
-        return (bool(bit) or self.is_all_on) != self.is_inverted
-
     def glass(self) -> Framebuffer:
-        """Return what a person sees, as a frame."""
+        """Return what a person sees of a module mounted as luma expects, both axes remapped."""
         frame = Framebuffer()
-        for x in range(WIDTH):
-            word = sum(1 << y for y in range(HEIGHT) if self.is_lit(x, y))
-            frame.columns[x] = word
+        if not self.is_on or not (self.has_pump or self.chip != "ssd1306"):
+            return frame  # only the SSD1306 makes its own high voltage, and only when told to
+        ram = np.frombuffer(bytes(self.ram), dtype=np.uint8).reshape(N_PAGES, self._n_columns)
+        bits = np.unpackbits(ram, axis=0, bitorder="little").astype(np.bool_)
+        y, x = np.arange(HEIGHT), np.arange(WIDTH)
+        rows = y if self.is_flipped_y else self.n_rows - 1 - y
+        columns = x if self.is_flipped_x else WIDTH - 1 - x
+        rows = (rows + self.start_line + self.offset) % HEIGHT
+        columns = columns + (2 if self._is_sh1106 else 0)
+        lit = bits[rows][:, columns] | self.is_all_on
+        frame.columns[:] = words_from_mask(lit != self.is_inverted)
         return frame

@@ -4,8 +4,9 @@
 Chinese breaks between any two characters except where punctuation forbids it (a line does not
 begin with 。 or ）, nor end with （); Latin words stay whole unless longer than a line. A full stop
 or comma that finds the line full may hang into the margin, so ten hanzi stay ten to a line.
-Lines are filled greedily, hence text that arrives later can change only the last line: that makes
-`TextLayout.feed` cost the new text and nothing more. Right-to-left scripts are not reordered.
+Lines are filled greedily, and the character that overflowed a line may still change its width with
+the one after it, hence text that arrives later can change only the last two lines: that makes
+`TextLayout.feed` cost the new text and little more. Right-to-left scripts are not reordered.
 """
 
 from __future__ import annotations
@@ -74,10 +75,9 @@ def cells(text: str, before: str = "") -> Iterator[tuple[str, int, int]]:
 
 def _quote(char: str, before: str, after: str) -> str:
     """Return a quotation mark as wide as its neighbours: wide beside hanzi, narrow beside Latin."""
-    neighbours = [each for each in (before, after) if each > " "]
-    if not neighbours or any(each >= "\u2000" for each in neighbours):
-        return char
-    return NARROW_QUOTES[char]
+    has_latin = any(" " < each < "\u2000" for each in (before, after))
+    has_wide = any(each >= "\u2e80" for each in (before, after))
+    return NARROW_QUOTES[char] if has_latin and not has_wide else char
 
 
 def may_break(before: str, after: str) -> bool:
@@ -98,27 +98,29 @@ def _is_wide(char: str) -> bool:
 class TextLayout:
     """Text broken into `lines` of at most `width_px`, plus `hang_px` for a hanging full stop.
 
-    There is always at least one line; the last one is open. Feeding a text in pieces gives the
-    same lines as feeding it whole.
-    Cost: O(new text + last line).
+    There is always at least one line. Feeding a text in pieces gives the same lines as feeding it
+    whole.
+    Cost: O(new text + two lines).
     """
 
     def __init__(self, font: Font, width_px: int, hang_px: int = 0) -> None:
         self._font, self._width_px, self._hang_px = font, width_px, hang_px
         self._open, self._open_start, self._before = "", 0, ""
+        self._n_open = 1  # lines that later text may still change
         self.lines = [Line("", 0, 0, 0, False)]
 
     def feed(self, text: str) -> None:
         """Append `text`."""
-        self.lines.pop()
-        rest = self._open + text
-        for paragraph in rest.split("\n")[:-1]:
+        del self.lines[-self._n_open :]
+        *paragraphs, tail = (self._open + text).split("\n")
+        for paragraph in paragraphs:
             self._lay(paragraph, ends_paragraph=True)
             self._open_start += len(paragraph) + 1
             self._before = ""
-        tail = rest.rsplit("\n", 1)[-1]
+        n_closed = len(self.lines)
         self._lay(tail, ends_paragraph=False)
-        kept = self.lines[-1].start - self._open_start
+        self._n_open = min(len(self.lines) - n_closed, 2)
+        kept = self.lines[-self._n_open].start - self._open_start
         if kept:
             self._before = tail[kept - 1]
         self._open, self._open_start = tail[kept:], self._open_start + kept

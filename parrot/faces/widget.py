@@ -21,6 +21,7 @@ CHIP_PX = 14
 LABEL_MAX_PX = 54  # what a meter's name may take from its bar
 BODY = Box(0, 15, WIDTH, 49)  # below a status bar: four rows
 
+ARROW_PX = 6  # room for an arrow on either side of the candidates
 LEFT_ARROW = bitmap("""
 ...#
 ..##
@@ -199,11 +200,8 @@ def candidates_that_fit(font: Font, candidates: Sequence[str], width_px: int) ->
     return min(len(candidates), 9)
 
 
-ARROW_PX = 6
-
-
 def _candidate_px(font: Font, candidate: str) -> int:
-    return DIGIT_WIDTH_PX + 2 + font.width_px(candidate) + 4
+    return DIGIT_WIDTH_PX + 2 + font.width_px(candidate) + 3
 
 
 def draw_candidates(
@@ -231,5 +229,5 @@ def draw_candidates(
             draw_text(frame, font, x + DIGIT_WIDTH_PX + 2, box.y + 1, candidate)
             width_px = _candidate_px(font, candidate)
             if i == selected:
-                frame.invert(Box(x, box.y, width_px - 2, box.height))
+                frame.invert(Box(x, box.y, width_px - 1, box.height))
             x += width_px

@@ -12,7 +12,7 @@ from parrot.faces.text import HANGING, NO_LINE_START, TextLayout, cells
 FONT = Font()
 SIGNS = "ab1 -\n。，！？”“’（）…—好的鹦鹉éqe\u0301\u200b❤\ufe0f,."
 TEXTS = st.text(st.sampled_from(SIGNS), max_size=120)
-WIDTHS = st.integers(12, 130)
+WIDTHS = st.integers(12, 130)  # px
 
 
 def lay(pieces: list[str], width_px: int, hang_px: int) -> TextLayout:
