@@ -115,6 +115,17 @@ def test_dark_glass_costs_nothing() -> None:
     assert bench.sim.n_bytes == before
 
 
+def test_panel_that_lost_power_in_the_dark_is_right_at_once_when_lit() -> None:
+    bench = Bench()
+    bench.show()
+    bench.panel.look = Look(light=Light.OFF)
+    bench.show(10)
+    bench.sim.cut_power()
+    bench.panel.look = Look()
+    bench.show(10)
+    assert bench.is_right()
+
+
 def test_inv6_absent_panel_is_stale_and_named() -> None:
     bench = Bench()
     bench.bus.unplug(ADDRESS)

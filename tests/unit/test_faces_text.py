@@ -85,6 +85,13 @@ def test_quotes_are_narrow_beside_latin_and_wide_beside_hanzi() -> None:
     assert "".join(c for c, _, _ in cells("“好”")) == "“好”"
 
 
+def test_what_follows_a_quote_may_still_move_the_line_before_it() -> None:
+    layout = TextLayout(FONT, 12)
+    layout.feed("11’")
+    layout.feed("好")
+    assert [line.shown for line in layout.lines] == shown("11’好", 12)
+
+
 def test_combining_marks_compose() -> None:
     assert list(cells("e\u0301x")) == [("é", 0, 2), ("x", 2, 3)]
 
