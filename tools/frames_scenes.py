@@ -14,6 +14,7 @@ from parrot.faces.text import draw_text
 from parrot.faces.view import ComposerView, Item, ListView, TextView
 from parrot.faces.widget import (
     BODY,
+    CandidatePage,
     Meter,
     draw_candidates,
     draw_dialog,
@@ -26,6 +27,8 @@ from parrot.faces.widget import (
 Scene = Callable[[Framebuffer, Font], None]
 
 EVEN = Mood()
+FULL = Box(32, 0, 64, 64)
+BAR = Box(0, 51, 128, 13)
 ZH = (
     "你好呀！我是一只住在手心里的小鹦鹉，名字还没起。你今天过得怎么样？要是累了，就跟我说说话"
     "吧——我会一直记得的。"
@@ -56,18 +59,18 @@ EMOJI = [
 def face(
     frame: Framebuffer, font: Font, expression: Expression, mood: Mood = EVEN, at_ms: int = 2_950
 ) -> None:
-    Face(expression).draw(frame, 32, 0, 64, mood, at_ms)
+    Face(expression).draw(frame, FULL, mood, at_ms)
 
 
 def speaking(frame: Framebuffer, font: Font, voice: float) -> None:
-    Face(Expression.SPEAKING).draw(frame, 32, 0, 64, Mood(), 2_950, voice)
+    Face(Expression.SPEAKING).draw(frame, FULL, Mood(), 2_950, voice)
 
 
 def face_in_chat(frame: Framebuffer, font: Font) -> None:
     view = TextView(font, Box(48, 2, 80, 60))
     view.feed("今天有人陪我说话，真开心！😊")
     view.draw(frame)
-    Face(Expression.HAPPY).draw(frame, 0, 16, 48, Mood(), 2_950)
+    Face(Expression.HAPPY).draw(frame, Box(0, 16, 48, 48), Mood(), 2_950)
 
 
 def text(frame: Framebuffer, font: Font, words: str, scroll: int = -99) -> None:
@@ -130,19 +133,20 @@ def composer(frame: Framebuffer, font: Font) -> None:
     view.draw(frame, "今天天气真好，我们去公园", 12, "san'bu", is_cursor_on=True)
     draw_text(frame, font, 2, 39, "726'28")
     candidates = ["散步", "三部", "散布", "三"]
-    draw_candidates(frame, font, Box(0, 51, 128, 13), candidates, 0, (False, True))
+    draw_candidates(frame, font, BAR, CandidatePage(candidates, 0, has_after=True))
 
 
 def composer_middle(frame: Framebuffer, font: Font) -> None:
     view = ComposerView(font, Box(0, 2, 128, 48))
     view.draw(frame, "The cursor stands inside of a word, like here.", 30, "", is_cursor_on=True)
-    draw_candidates(frame, font, Box(0, 51, 128, 13), ["is", "in", "it", "its"], 2, (True, True))
+    page = CandidatePage(["is", "in", "it", "its"], 2, has_before=True, has_after=True)
+    draw_candidates(frame, font, BAR, page)
 
 
 def dialog(
     frame: Framebuffer, font: Font, words: str, choices: tuple[str, ...], selected: int = 0
 ) -> None:
-    Face().draw(frame, 32, 0, 64, Mood(), 0)
+    Face().draw(frame, FULL, Mood(), 0)
     draw_dialog(frame, font, words, choices, selected)
 
 

@@ -15,7 +15,7 @@ from enum import Enum
 
 from parrot.faces.face_art import Eyes, Pose, portrait
 from parrot.faces.face_signs import draw_signs
-from parrot.faces.framebuffer import Framebuffer, Ink
+from parrot.faces.framebuffer import Box, Framebuffer, Ink
 
 EASE_MS = 180
 BLINK_SLOT_MS = 3_600
@@ -222,14 +222,12 @@ class Face:
     def draw(
         self,
         frame: Framebuffer,
-        x: int,
-        y: int,
-        size: int,
+        box: Box,
         mood: Mood,
         now_ms: int,
         voice: float | None = None,
     ) -> None:
-        """Draw a square of `size` pixels (48 or 64) at (x, y), over whatever is there.
+        """Draw the face in `box`, a square of 48 or 64 px, over whatever is there.
 
         At 64 px there are signs (hearts, z's, a question mark) up to 30 px left and right of it.
         Cost: see face_art.portrait.
@@ -238,12 +236,12 @@ class Face:
         if self._since_ms is not None and now_ms - self._since_ms < EASE_MS:
             pose = _between(self._left, pose, max(now_ms - self._since_ms, 0) / EASE_MS)
         self._drawn = pose
-        lit, silhouette = portrait(pose, size)
-        frame.blit(silhouette, x, y, Ink.OFF)
-        frame.blit(lit, x, y)
-        if size == FULL_SIZE:
-            is_unsure = mood.confidence < UNSURE
-            draw_signs(frame, x, y, self.expression.value, is_unsure, now_ms)
+        lit, silhouette = portrait(pose, box.width)
+        frame.blit(silhouette, box.x, box.y, Ink.OFF)
+        frame.blit(lit, box.x, box.y)
+        if box.width == FULL_SIZE:
+            names = [self.expression.value, *(["unsure"] if mood.confidence < UNSURE else [])]
+            draw_signs(frame, box.x, box.y, names, now_ms)
 
 
 def _between(a: Pose, b: Pose, share: float) -> Pose:

@@ -124,9 +124,9 @@ def _ruff(sketch: Sketch) -> None:
 def _eye(sketch: Sketch, pose: Pose, side: int) -> None:
     x, y = 32 + side * EYE_OUT, EYE_Y
     if pose.eyes is Eyes.ARCHED:
-        sketch.cut(sketch.arc(x, y + 2, 4.6, 5, 2.2, is_upper=True))
+        sketch.cut(sketch.arc(x, y + 2, 4.6, 5, is_upper=True))
     elif pose.eyes is Eyes.CLOSED:
-        sketch.cut(sketch.arc(x, y - 1, 4.6, 4, 1.8, is_upper=False))
+        sketch.cut(sketch.arc(x, y - 1, 4.6, 4, is_upper=False))
     elif pose.eyes is Eyes.HEARTS:
         _heart_eye(sketch, x, y)
     elif pose.eyes is Eyes.WIDE:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parrot.faces.framebuffer import Framebuffer, Words, bitmap
@@ -187,16 +188,15 @@ SIGNS: dict[str, tuple[Sign, ...]] = {
         Sign(HEART, 72, 36, 1_800, 300, 1_800, 22),
         Sign(HEART_SMALL, 66, 20, 1_800, 0, 900, 10),
     ),
+    "unsure": (Sign(QUESTION, -14, 14, 1_200, 0, 1_000),),
 }
-UNSURE = Sign(QUESTION, -14, 14, 1_200, 0, 1_000)
 
 
 def draw_signs(
-    frame: Framebuffer, x: int, y: int, expression: str, is_unsure: bool, now_ms: int
+    frame: Framebuffer, x: int, y: int, names: Sequence[str], now_ms: int
 ) -> None:
-    """Draw what floats around a full face whose square begins at (x, y)."""
-    signs = SIGNS.get(expression, ())
-    for sign in (*signs, UNSURE) if is_unsure else signs:
+    """Draw the signs of SIGNS that have one of `names` around a face that begins at (x, y)."""
+    for sign in [sign for name in names for sign in SIGNS.get(name, ())]:
         into_ms = now_ms % sign.loop_ms - sign.from_ms
         lasts_ms = sign.to_ms - sign.from_ms
         if 0 <= into_ms < lasts_ms:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 UNITS = 64
+ARC_WIDTH = 2.0
 PIVOT = (32.0, 50.0)  # the neck, around which a head tilts
 
 
@@ -66,13 +67,13 @@ class Sketch:
         mask[near] = (x - along * dx) ** 2 + (y - along * dy) ** 2 <= width**2 / 4
         return mask
 
-    def arc(self, x: float, y: float, rx: float, ry: float, width: float, is_upper: bool) -> Mask:
-        """Return the upper or lower half of an ellipse's outline."""
-        mask, near = self._near(x, y, max(rx, ry) + width)
+    def arc(self, x: float, y: float, rx: float, ry: float, is_upper: bool) -> Mask:
+        """Return the upper or lower half of an ellipse's outline, ARC_WIDTH thick."""
+        mask, near = self._near(x, y, max(rx, ry) + ARC_WIDTH)
         dx, dy = self.x[near] - x, self.y[near] - y
         radius = np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2)
         half = dy <= 0 if is_upper else dy >= 0
-        mask[near] = (np.abs(radius - 1) * min(rx, ry) <= width / 2) & half
+        mask[near] = (np.abs(radius - 1) * min(rx, ry) <= ARC_WIDTH / 2) & half
         return mask
 
     def hook(self, x: float, y: float, half_width: float, length: float) -> Mask:

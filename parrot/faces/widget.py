@@ -204,30 +204,29 @@ def _candidate_px(font: Font, candidate: str) -> int:
     return DIGIT_WIDTH_PX + 2 + font.width_px(candidate) + 3
 
 
-def draw_candidates(
-    frame: Framebuffer,
-    font: Font,
-    box: Box,
-    candidates: Sequence[str],
-    selected: int,
-    more: tuple[bool, bool] = (False, False),
-) -> None:
-    """Draw one page of candidates, numbered from 1, the selected one lit.
+@dataclass(frozen=True)
+class CandidatePage:
+    """One page of candidates, which one is selected, and whether there are other pages."""
 
-    `more` says whether there are pages before and after this one. The box is 13 rows high.
-    """
-    before, after = more
-    if before:
+    candidates: Sequence[str]
+    selected: int = 0
+    has_before: bool = False
+    has_after: bool = False
+
+
+def draw_candidates(frame: Framebuffer, font: Font, box: Box, page: CandidatePage) -> None:
+    """Draw a page of candidates, numbered from 1, the selected one lit. Box: 13 rows high."""
+    if page.has_before:
         frame.blit(LEFT_ARROW, box.x, box.y + 3)
-    if after:
+    if page.has_after:
         frame.blit(RIGHT_ARROW, box.x + box.width - 4, box.y + 3)
     room = Box(box.x + ARROW_PX, box.y, box.width - 2 * ARROW_PX, box.height)
     x = room.x
     with frame.clip(room):
-        for i, candidate in enumerate(candidates):
+        for i, candidate in enumerate(page.candidates):
             draw_digits(frame, x + 1, box.y + 1, str(i + 1))
             draw_text(frame, font, x + DIGIT_WIDTH_PX + 2, box.y + 1, candidate)
             width_px = _candidate_px(font, candidate)
-            if i == selected:
+            if i == page.selected:
                 frame.invert(Box(x, box.y, width_px - 1, box.height))
             x += width_px

@@ -8,9 +8,10 @@ import pytest
 
 from parrot.faces.face import EASE_MS, Expression, Face, Mood, pose_at, resting
 from parrot.faces.face_art import Eyes, Pose, portrait
-from parrot.faces.framebuffer import Framebuffer
+from parrot.faces.framebuffer import Box, Framebuffer
 
 EVEN = Mood()
+FULL = Box(32, 0, 64, 64)
 
 
 def poses(expression: Expression, mood: Mood = EVEN, until_ms: int = 20_000) -> set[Pose]:
@@ -19,7 +20,7 @@ def poses(expression: Expression, mood: Mood = EVEN, until_ms: int = 20_000) -> 
 
 def picture(expression: Expression, now_ms: int = 2_950, mood: Mood = EVEN) -> bytes:
     frame = Framebuffer()
-    Face(expression).draw(frame, 32, 0, 64, mood, now_ms)
+    Face(expression).draw(frame, FULL, mood, now_ms)
     return frame.to_bytes()
 
 
@@ -100,11 +101,11 @@ def test_resting_face_follows_the_levels(mood: Mood, expression: Expression) -> 
 
 def test_face_eases_into_an_expression() -> None:
     face, frame = Face(), Framebuffer()
-    face.draw(frame, 0, 0, 64, EVEN, 0)
+    face.draw(frame, FULL, EVEN, 0)
     face.turn_to(Expression.SURPRISED, 1_000)
     crests = []
     for now_ms in range(1_000, 1_000 + EASE_MS + 30, 30):
-        face.draw(frame, 0, 0, 64, EVEN, now_ms)
+        face.draw(frame, FULL, EVEN, now_ms)
         crests.append(face._drawn.crest)
     assert crests == sorted(crests)
     assert crests[0] < 6 and crests[-1] == 8
@@ -113,7 +114,7 @@ def test_face_eases_into_an_expression() -> None:
 
 def test_turning_to_the_same_expression_does_not_start_again() -> None:
     face, frame = Face(Expression.HAPPY), Framebuffer()
-    face.draw(frame, 0, 0, 64, EVEN, 0)
+    face.draw(frame, FULL, EVEN, 0)
     face.turn_to(Expression.HAPPY, 500)
     assert face._since_ms is None
 
@@ -121,7 +122,7 @@ def test_turning_to_the_same_expression_does_not_start_again() -> None:
 def test_small_face_stays_in_its_square() -> None:
     for expression in Expression:
         frame = Framebuffer()
-        Face(expression).draw(frame, 40, 16, 48, replace(EVEN, confidence=0.1), 2_950)
+        Face(expression).draw(frame, Box(40, 16, 48, 48), replace(EVEN, confidence=0.1), 2_950)
         pixels = frame.pixels()
         pixels[16:64, 40:88] = False
         assert not pixels.any()
@@ -130,7 +131,7 @@ def test_small_face_stays_in_its_square() -> None:
 def test_face_covers_what_lies_behind_its_head() -> None:
     frame = Framebuffer()
     frame.invert()
-    Face().draw(frame, 32, 0, 64, EVEN, 0)
+    Face().draw(frame, FULL, EVEN, 0)
     assert not frame.pixels()[30:40, 52:54].all()  # an eye is still dark
 
 

@@ -10,6 +10,7 @@ from parrot.faces.framebuffer import SCREEN, Box, Framebuffer
 from parrot.faces.view import ComposerView, Item, ListView, TextView
 from parrot.faces.widget import (
     BODY,
+    CandidatePage,
     Meter,
     candidates_that_fit,
     draw_candidates,
@@ -22,6 +23,7 @@ from parrot.faces.widget import (
 )
 
 FONT = Font()
+BAR = Box(0, 51, 128, 13)
 
 
 def n_lit(frame: Framebuffer, box: Box = SCREEN) -> int:
@@ -113,10 +115,10 @@ def test_candidates_that_fit_is_never_zero_nor_more_than_nine() -> None:
 
 def test_candidates_stay_between_the_arrows() -> None:
     frame = Framebuffer()
-    draw_candidates(frame, FONT, Box(0, 51, 128, 13), ["很" * 30], 0)
+    draw_candidates(frame, FONT, BAR, CandidatePage(["很" * 30]))
     assert n_lit(frame, Box(122, 51, 6, 13)) == 0
     assert n_lit(frame, Box(0, 51, 6, 13)) == 0
-    draw_candidates(frame, FONT, Box(0, 51, 128, 13), [], 0, (True, True))
+    draw_candidates(frame, FONT, BAR, CandidatePage([], 0, has_before=True, has_after=True))
     assert n_lit(frame, Box(122, 51, 6, 13)) > 0
     assert n_lit(frame, Box(0, 51, 6, 13)) > 0
 
@@ -125,7 +127,7 @@ def test_selected_candidate_is_lit() -> None:
     frames = []
     for selected in (0, 1):
         frame = Framebuffer()
-        draw_candidates(frame, FONT, Box(0, 51, 128, 13), ["你", "好"], selected)
+        draw_candidates(frame, FONT, BAR, CandidatePage(["你", "好"], selected))
         frames.append(frame)
     assert n_lit(frames[0], Box(6, 51, 19, 13)) > n_lit(frames[1], Box(6, 51, 19, 13))
 
