@@ -70,9 +70,9 @@ class Panel(Protocol):
     def show(self, frame: Framebuffer, now_ms: int) -> bool:
         """Bring `frame` to the glass and say whether it is there.
 
-        Call it every tick, changed or not: a call without changes costs less than 0.1 ms and is what
-        finds a panel that came back. False: absent, and the next attempt is not due yet.
-        Raises: DeviceMissing if the panel never answered, DeviceTimeout if it stopped answering.
+        Call it every tick, changed or not: a call without changes costs less than 0.1 ms, and it
+        is what finds a panel that came back. False: absent, the next attempt is not due yet.
+        Raises: DeviceMissing if it never answered, DeviceTimeout if it stopped answering.
         """
 
 
