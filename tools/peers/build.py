@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 # What llama.cpp is compiled for: all that this machine has, or the class of the desktop below it.
 CPU_FLAGS = {
-    "native": ["-DGGML_NATIVE=ON"],
+    "native": ["-DGGML_NATIVE=ON", f"-DCMAKE_CXX_FLAGS=-w -include {HERE / 'gcc_tile.h'}"],
     "avx2": ["-DGGML_NATIVE=OFF"]
     + [f"-DGGML_{name}=ON" for name in ("SSE42", "AVX", "AVX2", "FMA", "F16C", "BMI2")],
 }
@@ -91,7 +91,9 @@ def prepare(peers: PeerFolder, n_jobs: int) -> None:
 
 def check_cpu(cpu: str, machine: str) -> None:
     if cpu == "avx2" and machine not in ("x86_64", "AMD64"):
-        raise PeerError(f"--cpu avx2: this machine is {machine}, expected x86_64; use --cpu native.")
+        raise PeerError(
+            f"--cpu avx2: this machine is {machine}, expected x86_64; use --cpu native."
+        )
 
 
 def check_tools() -> None:

@@ -42,9 +42,7 @@ def main() -> None:
         renew if args.work == "prefill" else keep,
     )
     print(
-        json.dumps(
-            {"tokens_per_call": args.n_tokens, "open_ms": 1e3 * open_s, "call_us": calls_us}
-        )
+        json.dumps({"tokens_per_call": args.n_tokens, "open_ms": 1e3 * open_s, "call_us": calls_us})
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time the PyPI package `rwkv` on the CPU: `python -m tools.peers.rwkv_torch decode MODEL.pth 1 0.4`.
+"""Time the PyPI package `rwkv`: `python -m tools.peers.rwkv_torch decode MODEL.pth 1 0.4`.
 
 It is the reference implementation (PyTorch, float32 weights), for context: what a person gets who
 installs the obvious package. The arguments and the JSON printed are those of `llama_bench.c`.
@@ -53,9 +53,7 @@ def main() -> None:
         feed([1] * args.n_tokens)
     calls_us = time_calls(feed, args.n_tokens, args.seconds, reset)
     print(
-        json.dumps(
-            {"tokens_per_call": args.n_tokens, "open_ms": 1e3 * open_s, "call_us": calls_us}
-        )
+        json.dumps({"tokens_per_call": args.n_tokens, "open_ms": 1e3 * open_s, "call_us": calls_us})
     )
 
 
