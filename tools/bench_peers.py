@@ -19,12 +19,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
 from parrot.base.errors import ConfigError, ParrotError
 from parrot.base.files import replace_file
 from parrot.model.random_model import SHAPES
-from tools.peers.build import CPU_FLAGS, LLAMA_VERSION, PeerFolder, prepare
+from tools.peers.build import CPU_FLAGS, LLAMA_VERSION, PeerError, PeerFolder, prepare
 from tools.peers.plot import plot
 from tools.peers.rounds import Plan, run_rounds, write_models
 from tools.peers.verdict import Round, Row, rows_of, table
@@ -107,6 +105,10 @@ def check(plan: Plan) -> None:
 
 def compare(plan: Plan) -> tuple[dict[str, object], list[Row]]:
     """Run all rounds; return the report (machine, settings, rounds, table) and its rows."""
+    try:
+        from tqdm import tqdm
+    except ImportError as exc:
+        raise PeerError("bench_peers: tqdm is missing; run: pip install tqdm.") from exc
     started = time.strftime("%Y-%m-%d %H:%M")
     weights = {shape: write_models(plan, shape) for shape in plan.shapes}
     n_cells = plan.n_rounds * len(plan.shapes) * len(plan.threads)
