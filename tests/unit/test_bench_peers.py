@@ -89,7 +89,7 @@ def test_rows_keep_shapes_works_and_threads_apart() -> None:
     ]
     assert cells == [
         ("S", "decode", 1, 2.0), ("S", "decode", 2, 3.0),
-        ("S", "prefill", 1, 4.0), ("L", "decode", 1, 5.0),
+        ("L", "decode", 1, 5.0), ("S", "prefill", 1, 4.0),
     ]  # fmt: skip
 
 
@@ -228,6 +228,15 @@ def test_impossible_options_are_named_before_anything_is_built(
     assert bench_peers.main([*arguments.split(), "--peers", str(tmp_path / "peers")]) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "peers").exists()
+
+
+def test_realtime_without_the_right_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.sched_setscheduler", refuse)
+    with pytest.raises(ConfigError, match=r"^--realtime: not permitted, expected root"):
+        bench_peers.schedule_realtime()
 
 
 def test_default_plan_is_all_shapes_seven_rounds_one_and_two_threads() -> None:

@@ -87,11 +87,12 @@ def ratio_of(one: Round, work: str) -> float | None:
 
 
 def rows_of(rounds: Sequence[Round]) -> list[Row]:
-    """Return a row for every shape, work and number of threads, in the order they were met."""
+    """Return a row for every work, shape and number of threads, the latter as they were met."""
     cells: dict[tuple[str, str, int], list[Round]] = {}
-    for one in rounds:
-        for work in one.rates:
-            cells.setdefault((one.shape, work, one.n_threads), []).append(one)
+    for work in RIVALS:
+        for one in rounds:
+            if work in one.rates:
+                cells.setdefault((one.shape, work, one.n_threads), []).append(one)
     return [_row(*cell, group) for cell, group in cells.items()]
 
 
