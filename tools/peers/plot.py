@@ -54,7 +54,9 @@ def _draw_ratios(axis: Any, rows: Sequence[Row], work: str) -> None:
             at, median, width * 0.94, yerr=[below, above], capsize=3, label=label,
             color=COLOURS.get(n), error_kw={"elinewidth": 1},
         )  # fmt: skip
-        axis.bar_label(bars, fmt="%.1f×", padding=3, fontsize=8)
+        labels = axis.bar_label(bars, fmt="%.2f×", padding=3, fontsize=8)
+        for text in labels:  # readable across the line at 1
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axis.axhline(1, color="#444444", linewidth=1, linestyle="--")
     rival = "llama.cpp Q8_0" if work == "decode" else "the better of llama.cpp Q8_0, F16"
     _finish(axis, shapes, f"{work}: ours ÷ {rival}")
