@@ -15,11 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-# Read by rwkv.model when it is imported.
-os.environ.update(RWKV_V7_ON="1", RWKV_JIT_ON="1", RWKV_CUDA_ON="0")
-
 import torch
-from rwkv.model import RWKV
 
 from tools.peers.calls import time_calls
 
@@ -32,10 +28,14 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("n_tokens", type=int, nargs="?", default=1)
     args = parser.parse_args()
+    # Read by rwkv.model when it is imported.
+    os.environ.update(RWKV_V7_ON="1", RWKV_JIT_ON="1", RWKV_CUDA_ON="0")
     torch.set_num_threads(args.threads)
     torch.set_grad_enabled(False)
     start_s = time.perf_counter()
-    with contextlib.redirect_stdout(sys.stderr):  # it prints every tensor
+    with contextlib.redirect_stdout(sys.stderr):  # it prints a banner and every tensor
+        from rwkv.model import RWKV
+
         model = RWKV(model=str(args.model.with_suffix("")), strategy="cpu fp32")
     open_s = time.perf_counter() - start_s
     state = None
