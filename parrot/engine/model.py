@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parrot import _native
-from parrot.base.errors import ConfigError, EngineError, FileError
+from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.state import State, load_state, state_from_bytes
@@ -121,8 +121,8 @@ class Model:
         """Live `tokens`; return the logits after the last, or after each with `every`.
 
         Shapes: (n_vocab,) f32, or (len(tokens), n_vocab).
-        Raises: EngineError for a token outside the vocabulary (nothing was lived), or when `abort`
-                was set: then `state.position` says how far it came. ValueError without tokens.
+        Raises: EngineError for a token outside the vocabulary (nothing was lived); Aborted when
+                `abort` was set: `state.position` says how far it came; ValueError without tokens.
         """
         ids = _ids(tokens)
         logits = self._run(ids, (state,), np.array([len(ids)], np.int32), every, abort)
@@ -186,7 +186,12 @@ class Model:
             how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop)
         )
         if prompt:
-            self.forward(self._ids_of(prompt), state, abort=abort)
+            try:
+                self.forward(self._ids_of(prompt), state, abort=abort)
+            except Aborted:
+                if stop:
+                    self.forward(self._ids_of(stop), state)
+                return iter(())
         elif state.position == 0:
             self.forward(self._ids_of(END_OF_DOCUMENT), state)
         return self._say(state, sampler, stop, max_bytes, abort)
@@ -258,9 +263,10 @@ class Model:
             pool.append(work)
         self._advance(states, counts, n_done)
         if n_done < len(ids):
-            raise EngineError(
+            raise Aborted(
                 f"forward: stopped by its abort flag after {n_done} of {len(ids)} tokens; "
-                "live the rest, or go back to a copy of the state."
+                "live the rest, or go back to a copy of the state.",
+                n_done=n_done,
             )
         return logits
 
