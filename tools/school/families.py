@@ -6,18 +6,19 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tools.school import families_number, families_recall, families_script
+from tools.school import families_number, families_recall, families_script, families_story
 from tools.school.document import Document
 
 Maker = Callable[[str, random.Random, bool], Document]
 
 # How many of 100 documents; recall documents are several times longer than the others.
 MAKERS: tuple[tuple[float, Maker], ...] = (
-    (44, families_script.single),
-    (22, families_script.chain),
-    (11, families_script.prose),
-    (4.5, families_recall.recall),
-    (10, families_number.number),
+    (42, families_script.single),
+    (16, families_script.chain),
+    (20, families_script.prose),
+    (4, families_recall.recall),
+    (9, families_story.story),
+    (9, families_number.number),
 )
 
 

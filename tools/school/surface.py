@@ -28,7 +28,7 @@ _SENTENCE = re.compile(r"[^.!?]+(?:\.\.\.|[.!?]+)['\"]?")
 _TAG = re.compile(r",? (?:right|yes|no|ok|okay|really|isn't it|don't you|or not|too|then)\?$|\bor\b|\.\.\.")
 _ZH_GAP = re.compile(r"(?<=[。，！？：；…—]) +| +(?=[。，！？：；])")
 _ZH_OPEN = re.compile(r"(?:哪儿|哪里|什么|谁|多少|怎么样|几岁|多久|多大|哪个|怎么了)[呀啊]?。$")
-_ZH_WH = re.compile(r"什么|怎么|谁|哪[个儿里天些种]|几[个点岁只条次天]|多少|多[久大远]")
+_ZH_WH = re.compile(r"什么|怎么|谁|哪[个儿里天些种一]|几[个点岁只条次天]|多少|多[久大远]")
 _ZH_TELLS = re.compile(r"不知道|没什么|什么都|什么也|谁都|谁也|怎么也|都|告诉|记得|不管|什么.*什么|说不|"
                        r"怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候")
 _ZH_SENTENCE = re.compile(r"[^。！？]+[。！？]+”?")
