@@ -13,7 +13,7 @@ Maker = Callable[[str, random.Random, bool], Document]
 
 # How many of 100 documents; recall documents are several times longer than the others.
 MAKERS: tuple[tuple[float, Maker], ...] = (
-    (42, families_script.single),
+    (52, families_script.single),
     (16, families_script.chain),
     (20, families_script.prose),
     (4, families_recall.recall),

@@ -9,13 +9,15 @@ from tools.school import world
 from tools.school.document import Document, finish
 from tools.school.grammar import Teller, reserved
 
-WORDS_EN = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-            "fifteen sixteen seventeen eighteen nineteen twenty").split()
+WORDS_EN = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+            "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
+            "eighteen", "nineteen", "twenty"]
+TENS_EN = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 DIGITS_ZH = "零一二三四五六七八九十"
-DAYS_EN = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+DAYS_EN = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DAYS_ZH = [f"星期{c}" for c in "一二三四五六天"]
-MONTHS_EN = ("January February March April May June July August September October November "
-             "December").split()
+MONTHS_EN = ["January", "February", "March", "April", "May", "June", "July", "August",
+             "September", "October", "November", "December"]
 LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -24,7 +26,7 @@ def spell(number: int, lang: str) -> str:
     if lang == "en":
         if number <= 20:
             return WORDS_EN[number]
-        tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()[number // 10 - 2]
+        tens = TENS_EN[number // 10 - 2]
         return tens + (f"-{WORDS_EN[number % 10]}" if number % 10 else "")
     if number <= 10:
         return DIGITS_ZH[number]
@@ -83,9 +85,11 @@ class Lesson:
             if reserved("number", kind, *found) == self.teller.heldout:
                 return found
 
-    def show(self, number: int) -> str:
-        """Digits, or sometimes words."""
-        return spell(number, self.lang) if number < 100 and self.rng.random() < 0.3 else str(number)
+    def show(self, *numbers: int) -> list[str]:
+        """All as digits, or sometimes all as words."""
+        if max(numbers) < 100 and self.rng.random() < 0.3:
+            return [spell(number, self.lang) for number in numbers]
+        return [str(number) for number in numbers]
 
 
 def sums(lesson: Lesson) -> None:
@@ -100,7 +104,8 @@ def sums(lesson: Lesson) -> None:
             a, b = lesson.pick(kind, (1, top), (1, top))
             a, b = (max(a, b), min(a, b)) if kind == "minus" else (a, b)
             result = a - b if kind == "minus" else a + b
-        slots = {"x": lesson.show(a), "y": lesson.show(b), "r": lesson.show(result), "k": kind}
+        x, y, r = lesson.show(a, b, result)
+        slots = {"x": x, "y": y, "r": r}
         if lesson.rng.random() < 0.6:
             lesson.say("U", f"ask.{kind}", **slots)
             lesson.say("P", "sum.answer", **slots)
@@ -154,7 +159,7 @@ def counting(lesson: Lesson) -> None:
     if lesson.rng.random() < 0.4:
         row.reverse()
     comma = ", " if lesson.lang == "en" else "、"
-    words = comma.join(lesson.show(n) if step > 1 else str(n) for n in row)
+    words = comma.join(lesson.show(*row))
     rule = "down" if row[0] > row[-1] else ("steps" if step > 1 else "up")
     slots = {"x": str(row[0]), "y": str(row[-1]), "s": str(step), "row": words}
     lesson.say("U", f"count.{rule}", **slots)

@@ -55,7 +55,8 @@ class Memory:
         before = teller.say(opener) if opener else ""
         if before and words.startswith("do you"):
             before = ""
-        teller.turn(role, alt.tid, before + words)
+        glue = " " if before and teller.book.lang == "en" else ""
+        teller.turn(role, alt.tid, before + glue + words)
 
     def draw(self, source: str) -> Row | int:
         """A value nobody has yet."""

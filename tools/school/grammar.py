@@ -7,7 +7,7 @@ A data file holds three kinds of sections, each opened by its first character:
     %table name: col col ...   rows of cells parted by `|`; `held` after the columns reserves names
     == script family [w=2]     a dialogue or a piece of prose, line by line
 
-Inside a text: `[a|b|]` picks one, `{slot}` and `{slot.column}` fill in a bound value, a cell `x;y`
+Inside a text: `[a|b|]` picks one, `[#k a|b]` the same one wherever `#k` stands in the script, `{slot}` and `{slot.column}` fill in a bound value, a cell `x;y`
 picks one of its parts. Inside a script: `$ x = table[tag]` binds a row not bound before,
 `$ x = "text"` a phrase, `$ n = 3..9` a number; `U:`, `P:`, `N:` begin a turn of the companion, the
 parrot, or prose, `+:` goes on in the same turn, `|` offers another wording of the line above;
@@ -21,6 +21,7 @@ import hashlib
 import random
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,12 @@ class Row:
 
 # --- texts ---------------------------------------------------------------------------------------
 
-Node = Any  # str, ("slot", name, column), ("rule", name), ("pick", [alternatives])
+# str, ("slot", name, column), ("rule", name), ("pick", options), ("same", key, options)
+Node = Any
 _TOKEN = re.compile(r"[\[\]|]|\{[^{}]*\}|<[a-z_0-9.]+>")
 
 
+@cache
 def parse_text(text: str) -> list[Node]:
     """The nodes of one text; an unbalanced bracket is an error."""
     stack: list[list[list[Node]]] = [[[]]]
@@ -81,8 +84,7 @@ def parse_text(text: str) -> list[Node]:
         elif token == "|" and len(stack) > 1:
             stack[-1].append([])
         elif token == "]" and len(stack) > 1:
-            options = stack.pop()
-            stack[-1][-1].append(("pick", options if len(options) > 1 else [*options, []]))
+            stack[-2][-1].append(close_pick(stack.pop()))
         elif token[0] == "{":
             name, _, column = token[1:-1].partition(".")
             stack[-1][-1].append(("slot", name, column))
@@ -95,6 +97,18 @@ def parse_text(text: str) -> list[Node]:
     if at < len(text):
         stack[0][0].append(text[at:])
     return stack[0][0]
+
+
+def close_pick(options: list[list[Node]]) -> Node:
+    """A choice; `[#key a|b]` is made once and holds wherever `[#key ...]` stands in the script."""
+    if len(options) == 1:
+        options.append([])
+    first = options[0][0] if options[0] else ""
+    if isinstance(first, str) and first.startswith("#"):
+        key, _, rest = first.partition(" ")
+        options[0][0] = rest
+        return ("same", key, options)
+    return ("pick", options)
 
 
 @dataclass
@@ -172,7 +186,8 @@ class _Reader:
         self.number = 0
 
     def read(self) -> None:
-        for self.number, raw in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, raw in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+            self.number = number
             line = raw.strip()
             if not line or line.startswith("# "):
                 continue
@@ -336,6 +351,9 @@ class Teller:
                 out.append(node)
             elif node[0] == "pick":
                 out.append(self.expand(self.rng.choice(node[1])))
+            elif node[0] == "same":
+                index = self.slots.setdefault(node[1], self.rng.randrange(len(node[2])))
+                out.append(self.expand(node[2][index % len(node[2])]))
             elif node[0] == "slot":
                 out.append(self.value(node[1], node[2]))
             else:
@@ -348,7 +366,9 @@ class Teller:
         if not column:
             return str(held)
         text = str(held.get(column))
-        return self.rng.choice(text.split(";")).strip() if ";" in text else text
+        if ";" in text:
+            text = self.rng.choice(text.split(";")).strip()
+        return self.expand(parse_text(text)) if "{" in text else text
 
     def say(self, rule: str) -> str:
         """One wording of a rule."""

@@ -50,7 +50,8 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        kinds = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in sorted(self.bytes.items()))
+        parts = sorted(self.bytes.items())
+        kinds = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in parts)
         out = [f"{self.documents} documents, {self.total / 1e6:.2f} MB: {kinds}"]
         for (lang, family), size in sorted(self.families.items(), key=lambda item: -item[1]):
             out.append(f"  {lang} {family:<12} {size / 1e3:9.0f} kB {size / self.total:7.2%}")

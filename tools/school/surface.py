@@ -7,30 +7,32 @@ import random
 import re
 
 _ARTICLE = re.compile(r"\b([Aa]) (?=(?:[aeio]|u(?!s|ni)|hour|honest)(?!ne\b|nce\b))")
-_START = re.compile(r"(^|(?<!\.\.)[.!?]['\"]? +['\"]?|^['\"]|: \")([a-z])")
+_START = re.compile(
+    r"(^|(?<!\.\.)[.!?] +['\"]?|[.]['\"] +['\"]?|^['\"]|[:,] \""
+    r"|[!?]['\"] +(?!(?:he|she|it|said|asked|called|cried|thought|shouted|whispered)\b)['\"]?)([a-z])")
 _SPACES = re.compile(r" {2,}")
-_DOTS = re.compile(r"(?<![.])[.]{2}(?![.])|(?<=[!?])[.]")
+_DOTS = re.compile(r"(?<![.])[.]{2}(?![.])|(?<=[!?])[.]|(?<=[.!?]['\"])[.]")
 _STRAY = re.compile(r" +([,.!?;:])")
-
-
 _WH = r"(?:what|where|who|whose|when|which|why|how)"
 _AUX = (r"(?:is|are|was|were|do|does|did|can|could|will|would|shall|should|have|has|had|may|"
         r"isn't|aren't|don't|doesn't|didn't|can't|won't|am|must)")
-_LEAD = r"^['\" ]*(?:[^,:]{1,30}: )?(?:(?:and|or|but|so|then|oh|hm|well|hello|hey|yes|no|haha|now|ok|okay),? )*"
+_LEAD = (r"^['\" ]*(?:[^:]{1,60}: )?(?:(?:and|or|but|so|then|oh|hm|well|hello|hey|yes|no|haha|now|"
+         r"ok|okay|hi|parrot|please|by the way|good|sorry|one question),? )*")
 _QUESTION = re.compile(
     _LEAD + rf"(?:{_WH}(?:'s|'re|'d)?|{_AUX}|any|anything|anyone|want|ready|guess)\b", re.I)
 _SURE = re.compile(
     _LEAD + rf"(?:{_WH} (?:{_AUX}|about|many|much|old|far|long|else|kind)\b|{_WH}'s "
-    rf"|(?:do|does|did|are|was|were|shall|have|would|could|can|is|will) "
-    r"(?:you|it|he|she|they|we|I|there|that|somebody|someone|your)\b)", re.I)
-_EXCLAIM = re.compile(_LEAD + r"(?:what an? |how \w+[.!?]$|is |have a |do |have fun)", re.I)
+    r"|do (?:you|they|we|I)\b"
+    r"|(?:does|did|are|was|were|shall|have|would|could|can|is|will) (?:you|it|he|she|they|we|I|there|that|somebody|someone|your)\b)", re.I)
+_EXCLAIM = re.compile(_LEAD + r"(?:what an? |how \w+[.!?]$|is |have a |have fun)", re.I)
 _SENTENCE = re.compile(r"[^.!?]+(?:\.\.\.|[.!?]+)['\"]?")
-_TAG = re.compile(r",? (?:right|yes|no|ok|okay|really|isn't it|don't you|or not|too|then)\?$|\bor\b|\.\.\.")
+_TAG = re.compile(
+    r",? (?:right|yes|no|ok|okay|really|isn't it|don't you|or not|too|then)\?$|\bor\b|\.\.\.")
 _ZH_GAP = re.compile(r"(?<=[。，！？：；…—]) +| +(?=[。，！？：；])")
-_ZH_OPEN = re.compile(r"(?:哪儿|哪里|什么|谁|多少|怎么样|几岁|多久|多大|哪个|怎么了)[呀啊]?。$")
+_ZH_TWICE = re.compile(r"([。！？]”?)[。，！？]+")
 _ZH_WH = re.compile(r"什么|怎么|谁|哪[个儿里天些种一]|几[个点岁只条次天]|多少|多[久大远]")
-_ZH_TELLS = re.compile(r"不知道|没什么|什么都|什么也|谁都|谁也|怎么也|都|告诉|记得|不管|什么.*什么|说不|"
-                       r"怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候")
+_ZH_TELLS = re.compile(r"不知道|没什么|什么都|什么也|谁都|谁也|怎么也|都|告诉|记得|不管|说不|"
+                       r"什么.*什么|怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候")
 _ZH_SENTENCE = re.compile(r"[^。！？]+[。！？]+”?")
 _ZH_ASKS = re.compile(
     r"吗|呢|吧|什么|怎么|怎样|谁|哪|几|多少|多[大久远长高重快]|还是|啥|咋|干嘛|(.)[不没]\1|没有？|没？|"
@@ -40,8 +42,9 @@ _ZH_ASKS = re.compile(
 def end_mark(sentence: str) -> str:
     """A full stop for what tells, a question mark for what asks."""
     if sentence.endswith("?"):
-        asks = _QUESTION.search(sentence) or _TAG.search(sentence) or sentence.count(" ") < 3
-        return sentence if asks else sentence[:-1] + "."
+        last = sentence.rpartition(", ")[2]
+        asks = _QUESTION.search(sentence) or _QUESTION.search(last) or _TAG.search(sentence)
+        return sentence if asks or sentence.count(" ") < 3 else sentence[:-1] + "."
     if sentence[-1:] in ".!" and _SURE.search(sentence) and not _EXCLAIM.search(sentence):
         return sentence[:-1] + "?"
     return sentence
@@ -51,7 +54,7 @@ def end_mark_zh(sentence: str) -> str:
     """The same for Chinese: 吗 and its like ask, other sentences tell."""
     if len(sentence) > 6 and sentence.endswith("？") and not _ZH_ASKS.search(sentence):
         return sentence[:-1] + "。"
-    if sentence.endswith(("吗。", "吗！")) or _ZH_OPEN.search(sentence):
+    if sentence.endswith(("吗。", "吗！")):
         return sentence[:-1] + "？"
     if sentence[-1] in "。！" and _ZH_WH.search(sentence) and not _ZH_TELLS.search(sentence):
         return sentence[:-1] + "？"
@@ -62,7 +65,7 @@ def polish(text: str, lang: str) -> str:
     """Spaces, end marks, and in English articles and capitals."""
     text = _SPACES.sub(" ", text).strip()
     if lang == "zh":
-        text = _ZH_GAP.sub("", text)
+        text = _ZH_TWICE.sub(r"\1", _ZH_GAP.sub("", text))
         return _ZH_SENTENCE.sub(lambda m: end_mark_zh(m.group()), text)
     text = _DOTS.sub(lambda m: m.group()[1:], _STRAY.sub(r"\1", text))
     text = _ARTICLE.sub(r"\1n ", text)
