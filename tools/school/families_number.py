@@ -7,7 +7,8 @@ import random
 
 from tools.school import world
 from tools.school.document import Document, finish
-from tools.school.grammar import Teller, reserved
+from tools.school.grammar import Teller
+from tools.school.notation import reserved
 
 WORDS_EN = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
             "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
@@ -30,8 +31,8 @@ def spell(number: int, lang: str) -> str:
         return tens + (f"-{WORDS_EN[number % 10]}" if number % 10 else "")
     if number <= 10:
         return DIGITS_ZH[number]
-    tens, ones = divmod(number, 10)
-    return (DIGITS_ZH[tens] if tens > 1 else "") + "十" + (DIGITS_ZH[ones] if ones else "")
+    high, low = divmod(number, 10)
+    return (DIGITS_ZH[high] if high > 1 else "") + "十" + (DIGITS_ZH[low] if low else "")
 
 
 def month(index: int, lang: str) -> str:

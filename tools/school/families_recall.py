@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tools.school import families_script, world
 from tools.school.document import Document, finish
-from tools.school.grammar import Row, SkipScript, Teller, reserved
+from tools.school.grammar import SkipScript, Teller
+from tools.school.notation import Row, reserved
 
 # Bytes of other talk between telling and asking: how often, from, to.
 DISTANCES = ((0.34, 0, 200), (0.36, 200, 1200), (0.2, 1200, 4000), (0.1, 4000, 8000))

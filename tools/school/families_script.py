@@ -8,7 +8,8 @@ from functools import cache
 
 from tools.school import world
 from tools.school.document import Document, finish
-from tools.school.grammar import Script, SkipScript, Teller
+from tools.school.grammar import SkipScript, Teller
+from tools.school.notation import Script
 
 PROSE = frozenset({"story", "describe", "diary"})  # families told without a companion
 

@@ -9,7 +9,8 @@ import re
 _ARTICLE = re.compile(r"\b([Aa]) (?=(?:[aeio]|u(?!s|ni)|hour|honest)(?!ne\b|nce\b))")
 _START = re.compile(
     r"(^|(?<!\.\.)[.!?] +['\"]?|[.]['\"] +['\"]?|^['\"]|[:,] \""
-    r"|[!?]['\"] +(?!(?:he|she|it|said|asked|called|cried|thought|shouted|whispered)\b)['\"]?)([a-z])")
+    r"|[!?]['\"] +(?!(?:he|she|it|said|asked|called|cried|thought|shouted|whispered)\b)['\"]?)"
+    r"([a-z])")
 _SPACES = re.compile(r" {2,}")
 _DOTS = re.compile(r"(?<![.])[.]{2}(?![.])|(?<=[!?])[.]|(?<=[.!?]['\"])[.]")
 _STRAY = re.compile(r" +([,.!?;:])")
@@ -23,7 +24,8 @@ _QUESTION = re.compile(
 _SURE = re.compile(
     _LEAD + rf"(?:{_WH} (?:{_AUX}|about|many|much|old|far|long|else|kind)\b|{_WH}'s "
     r"|do (?:you|they|we|I)\b"
-    r"|(?:does|did|are|was|were|shall|have|would|could|can|is|will) (?:you|it|he|she|they|we|I|there|that|somebody|someone|your)\b)", re.I)
+    r"|(?:does|did|are|was|were|shall|have|would|could|can|is|will) "
+    r"(?:you|it|he|she|they|we|I|there|that|somebody|someone|your)\b)", re.I)
 _EXCLAIM = re.compile(_LEAD + r"(?:what an? |how \w+[.!?]$|is |have a |have fun)", re.I)
 _SENTENCE = re.compile(r"[^.!?]+(?:\.\.\.|[.!?]+)['\"]?")
 _TAG = re.compile(

@@ -7,7 +7,8 @@ import random
 from functools import cache
 from pathlib import Path
 
-from tools.school.grammar import Book, Row, Teller, load_book
+from tools.school.grammar import Teller
+from tools.school.notation import Book, Row, load_book
 
 DATA = Path(__file__).parent / "data"
 SEASON_OF = ("winter",) * 2 + ("spring",) * 3 + ("summer",) * 3 + ("autumn",) * 3 + ("winter",)
