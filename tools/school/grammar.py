@@ -10,6 +10,7 @@ from typing import Any
 from tools.school.notation import Alt, Book, Line, Node, Row, Script, parse_text, reserved
 
 
+COUNT_ZH = "零一两三四五六七八九十"  # as before a measure word
 HELD_SHARE = 0.35  # of the choices in held-out text, where a reserved wording is at hand
 
 
@@ -140,7 +141,9 @@ class Teller:
                 self.slots[name] = self.expand(line.alts[0].nodes)
             elif ".." in line.source:
                 low, high = line.source.split("..")
-                self.slots[name] = self.rng.randint(int(low), int(high))
+                self.slots[name] = number = self.rng.randint(int(low), int(high))
+                if self.book.lang == "zh" and number <= 10:
+                    self.slots[name] = COUNT_ZH[number]
             elif line.source.startswith("me."):
                 self.slots[name] = self.slots["me"].get(line.source[3:])
             else:

@@ -34,7 +34,8 @@ _ZH_GAP = re.compile(r"(?<=[。，！？：；…—]) +| +(?=[。，！？：�
 _ZH_TWICE = re.compile(r"([。！？]”?)[。，！？]+")
 _ZH_WH = re.compile(r"什么|怎么|谁|哪[个儿里天些种一]|几[个点岁只条次天]|多少|多[久大远]")
 _ZH_TELLS = re.compile(r"不知道|没什么|什么都|什么也|谁都|谁也|怎么也|都|告诉|记得|不管|说不|"
-                       r"什么.*什么|怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候")
+                       r"什么.*什么|怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候|你说|在响")
+_ZH_EITHER = re.compile(r"(.)[不没]\1。$")
 _ZH_SENTENCE = re.compile(r"[^。！？]+[。！？]+”?")
 _ZH_ASKS = re.compile(
     r"吗|呢|吧|什么|怎么|怎样|谁|哪|几|多少|多[大久远长高重快]|还是|啥|咋|干嘛|(.)[不没]\1|没有？|没？|"
@@ -46,7 +47,7 @@ def end_mark(sentence: str) -> str:
     if sentence.endswith("?"):
         last = sentence.rpartition(", ")[2]
         asks = _QUESTION.search(sentence) or _QUESTION.search(last) or _TAG.search(sentence)
-        return sentence if asks or sentence.count(" ") < 3 else sentence[:-1] + "."
+        return sentence if asks or sentence.strip().count(" ") < 4 else sentence[:-1] + "."
     if sentence[-1:] in ".!" and _SURE.search(sentence) and not _EXCLAIM.search(sentence):
         return sentence[:-1] + "?"
     return sentence
@@ -56,7 +57,7 @@ def end_mark_zh(sentence: str) -> str:
     """The same for Chinese: 吗 and its like ask, other sentences tell."""
     if len(sentence) > 6 and sentence.endswith("？") and not _ZH_ASKS.search(sentence):
         return sentence[:-1] + "。"
-    if sentence.endswith(("吗。", "吗！")):
+    if sentence.endswith(("吗。", "吗！")) or _ZH_EITHER.search(sentence):
         return sentence[:-1] + "？"
     if sentence[-1] in "。！" and _ZH_WH.search(sentence) and not _ZH_TELLS.search(sentence):
         return sentence[:-1] + "？"
