@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_text_is_clean(training):
             assert line["turns"][0]["role"] == "user"
             assert line["turns"][-1]["role"] == "assistant"
             roles = [turn["role"] for turn in line["turns"]]
-            assert all(a != b for a, b in zip(roles, roles[1:], strict=False)), text
+            assert all(a != b for a, b in pairwise(roles)), text
 
 
 def test_no_held_out_name_in_training(training):

@@ -15,7 +15,7 @@ Maker = Callable[[str, random.Random, bool], Document]
 MAKERS: tuple[tuple[float, Maker], ...] = (
     (52, families_script.single),
     (16, families_script.chain),
-    (20, families_script.prose),
+    (24, families_script.prose),
     (4, families_recall.recall),
     (9, families_story.story),
     (9, families_number.number),

@@ -9,7 +9,6 @@ from typing import Any
 
 from tools.school.notation import Alt, Book, Line, Node, Row, Script, parse_text, reserved
 
-
 COUNT_ZH = "零一两三四五六七八九十"  # as before a measure word
 HELD_SHARE = 0.35  # of the choices in held-out text, where a reserved wording is at hand
 
