@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands do all the set-up on a machine with Python >= 3.11 and a C compiler:
+#   make run    build what is needed in .venv and talk with the bundled model
+#   make test   the same, then run every test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard native/src/*.[ch] native/include/*.h native/python/*.c) CMakeLists.txt pyproject.toml
+
+.PHONY: run test check bench golden fuzz clean help
+
+help:  ## say what each target does
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: $(VENV)/run.stamp  ## talk with the parrot
+	@$(BIN)/parrot chat $(ARGS)
+
+test: $(VENV)/test.stamp  ## run all tests
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/test.stamp  ## style, types, warnings as errors, sanitizers, a minute of fuzzing
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@sh tests/native/check.sh
+
+fuzz: ## fuzz the readers for SECONDS (default 3600) with clang's libFuzzer
+	@sh tests/native/fuzz.sh $${SECONDS_TO_FUZZ:-3600}
+
+bench: $(VENV)/run.stamp  ## speed of the bundled model on this machine
+	@$(BIN)/parrot bench $(ARGS)
+
+golden: $(VENV)/test.stamp  ## rewrite the golden files and print how far each moved
+	@$(BIN)/python -m tools.golden
+
+clean:  ## remove everything that was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@echo "setting up $(VENV) ..." >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $$($(PYTHON) --version), expected Python 3.11 or newer; run: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# pip says what it does on standard error only, so that `make -s run` prints nothing but replies.
+$(VENV)/run.stamp: $(BIN)/python $(NATIVE)
+	@echo "building the engine ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chat]' 1>&2
+	@touch $@
+
+$(VENV)/test.stamp: $(BIN)/python $(NATIVE)
+	@echo "building the engine and the test tools ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chat,board,test]' 1>&2
+	@touch $@ $(VENV)/run.stamp

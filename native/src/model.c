@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model file, mapped and bound; its matrices repacked once for the CPU at hand; its threads.
+#define _GNU_SOURCE
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const error_names[] = {"ok",       "argument", "input/output", "format",
+                                          "version",  "corrupt",  "mismatch",     "buffer too small",
+                                          "no memory", "device",  "aborted"};
+
+const char *parrot_error_name(int code) {
+    size_t i = (size_t)-code;
+    return code <= 0 && i < sizeof error_names / sizeof *error_names ? error_names[i] : "unknown";
+}
+
+// ---- kernels
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+static bool has_dotprod(void) { return (getauxval(AT_HWCAP) & (1ul << 20)) != 0; }  // ASIMDDP
+#endif
+
+static const pt_kernels *kernels_at(size_t i) {
+    const pt_kernels *found[4];
+    size_t n = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
+        found[n++] = &pt_kernels_avx512;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) {
+        found[n++] = &pt_kernels_avx2;
+    }
+#elif defined(__aarch64__)
+    if (has_dotprod()) found[n++] = &pt_kernels_dotprod;
+    found[n++] = &pt_kernels_neon;
+#endif
+    found[n++] = &pt_kernels_scalar;
+    return i < n ? found[i] : NULL;
+}
+
+const char *parrot_cpu_name(size_t i) {
+    const pt_kernels *kernels = kernels_at(i);
+    return kernels ? kernels->name : NULL;
+}
+
+const pt_kernels *pt_kernels_find(const char *name) {
+    if (!name) return kernels_at(0);
+    const pt_kernels *kernels;
+    for (size_t i = 0; (kernels = kernels_at(i)) != NULL; i++) {
+        if (strcmp(kernels->name, name) == 0) return kernels;
+    }
+    return NULL;
+}
+
+// ---- repacking
+
+size_t pt_matrix_packed_size(const pt_matrix *m) {
+    size_t n = pt_groups(m) * PT_GROUP * m->n_in;
+    if (m->type == PT_Q8_0) return n / PT_BLOCK * PT_BLOCK_SIZE;
+    return m->type == PT_F16 ? n * 2 : n * 4;
+}
+
+size_t pt_matrix_size(const pt_matrix *m) {
+    size_t n = (size_t)m->n_out * m->n_in;
+    if (m->type == PT_Q8_0) return n / PT_BLOCK * PT_BLOCK_SIZE;
+    return m->type == PT_F16 ? n * 2 : n * 4;
+}
+
+void pt_pack_q8(const pt_matrix *m, size_t n_cols, uint8_t *packed) {
+    size_t n_blocks = m->n_in / PT_BLOCK;
+    if (m->n_out % PT_GROUP != 0) memset(packed, 0, pt_matrix_packed_size(m));  // rows past n_out
+    for (size_t g = 0; g < pt_groups(m); g++) {
+        size_t n = m->n_out - g * PT_GROUP < PT_GROUP ? m->n_out - g * PT_GROUP : PT_GROUP;
+        for (size_t b = 0; b < n_blocks; b++, packed += PT_GROUP_BLOCK) {
+            for (size_t i = 0; i < n; i++) {
+                const uint8_t *from =
+                    m->mapped + ((g * PT_GROUP + i) * n_blocks + b) * PT_BLOCK_SIZE;
+                memcpy(packed + 2 * i, from, 2);
+                uint8_t *to = packed + 2 * PT_GROUP + n_cols * i;
+                for (size_t c = 0; c < PT_BLOCK; c += n_cols) {
+                    memcpy(to + c * PT_GROUP, from + 2 + c, n_cols);
+                }
+            }
+        }
+    }
+}
+
+// Every matrix that a step multiplies, one after another; NULL past the last.
+static pt_matrix *matrix_at(parrot_model *model, size_t i) {
+    if (i == 0) return &model->head;
+    pt_layer *l = (i - 1) / 14 < model->shape.n_layer ? &model->layers[(i - 1) / 14] : NULL;
+    if (!l) return NULL;
+    pt_matrix *of_layer[14] = {&l->receptance, &l->key, &l->value, &l->w1, &l->a1,
+                               &l->v1,         &l->g1,  &l->w2,    &l->a2, &l->v2,
+                               &l->g2,         &l->output, &l->ffn_key, &l->ffn_value};
+    return of_layer[(i - 1) % 14];
+}
+
+static size_t packed_offset(size_t at) { return (at + 63) / 64 * 64; }
+
+typedef struct pack_job {
+    parrot_model *model;
+} pack_job;
+
+static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
+    parrot_model *model = ((pack_job *)arg)->model;
+    size_t at = 0;
+    pt_matrix *m;
+    for (size_t i = 0; (m = matrix_at(model, i)) != NULL; i++) {
+        uint8_t *packed = model->packed + at;
+        if (i % n_threads == thread) {
+            model->kernels->pack(m, packed);
+            m->packed = packed;
+        }
+        at = packed_offset(at + pt_matrix_packed_size(m));
+    }
+}
+
+// Interleave all matrices into one private mapping. Without the memory for it, the model computes
+// from the mapped file, slower; parrot_model_is_repacked tells.
+static void repack(parrot_model *model) {
+    size_t size = 0;
+    pt_matrix *m;
+    for (size_t i = 0; (m = matrix_at(model, i)) != NULL; i++) {
+        size = packed_offset(size + pt_matrix_packed_size(m));
+    }
+    void *memory =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return;
+#ifdef MADV_HUGEPAGE
+    madvise(memory, size, MADV_HUGEPAGE);  // a hint: without it the pages are small
+#endif
+    model->packed = memory;
+    model->packed_size = size;
+    pack_job job = {model};
+    pt_pool_run(model->pool, pack_share, &job);
+    // The file's pages are not read again but for embeddings: let the system have them back.
+    madvise((void *)(uintptr_t)model->file, model->file_size, MADV_DONTNEED);
+}
+
+// ---- open and close
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static int map_file(parrot_model *model, const char *path, parrot_fault *fault) {
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be opened: %s; check the path.", path,
+                       strerror(errno));
+    }
+    int err = PARROT_OK;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        err = pt_fail(fault, PARROT_E_IO, -1, "%s: not a regular file; pass a .gguf.", path);
+    } else if (status.st_size == 0) {
+        err = pt_fail(fault, PARROT_E_FORMAT, 0, "%s: 0 bytes, expected a GGUF file; copy it again.",
+                      base_name(path));
+    } else {
+        void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) {
+            err = pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be mapped: %s; free some memory.",
+                          path, strerror(errno));
+        } else {
+            model->file = map;
+            model->file_size = (size_t)status.st_size;
+        }
+    }
+    close(fd);
+    return err;
+}
+
+static uint32_t cores_allowed(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : n > 8 ? 8 : (uint32_t)n;  // more do not help models of this size
+}
+
+static int start(parrot_model *model, const parrot_options *options, parrot_fault *fault) {
+    uint32_t n_threads = options->n_threads ? options->n_threads : cores_allowed();
+    if (n_threads > PT_THREADS_MAX) {
+        return pt_fail(fault, PARROT_E_ARG, -1, "threads: %u, expected 1 to %d; ask for fewer.",
+                       (unsigned)n_threads, PT_THREADS_MAX);
+    }
+    model->kernels = pt_kernels_find(options->cpu);
+    if (!model->kernels) {
+        return pt_fail(fault, PARROT_E_DEVICE, -1,
+                       "PARROT_CPU: %s kernels cannot run on this CPU, the best here are %s; unset "
+                       "it.",
+                       options->cpu, parrot_cpu_name(0));
+    }
+    model->pool = pt_pool_open(n_threads);
+    if (!model->pool) {
+        return pt_fail(fault, PARROT_E_NOMEM, -1,
+                       "threads: %u could not be started; ask for fewer.", (unsigned)n_threads);
+    }
+    uint64_t id = pt_xxh64(model->file, model->file_size);
+    for (int i = 0; i < 8; i++) model->id[i] = (uint8_t)(id >> (56 - 8 * i));
+    bool is_mapped = (options->flags & PARROT_MAPPED) || model->kernels == &pt_kernels_scalar;
+    if (!is_mapped) repack(model);
+    return PARROT_OK;
+}
+
+int parrot_model_open(parrot_model **out, const char *path, const parrot_options *options,
+                      parrot_fault *fault) {
+    static const parrot_options defaults = {0, 0, NULL};
+    *out = NULL;
+    parrot_model *model = calloc(1, sizeof *model);
+    if (!model) return pt_fail(fault, PARROT_E_NOMEM, -1, "%s: no memory; close programs.", path);
+    int err = map_file(model, path, fault);
+    if (!err) {
+        err = pt_gguf_bind(model, model->file, model->file_size, base_name(path), fault);
+    }
+    if (!err) err = start(model, options ? options : &defaults, fault);
+    if (err) {
+        parrot_model_close(model);
+        return err;
+    }
+    *out = model;
+    return PARROT_OK;
+}
+
+void parrot_model_close(parrot_model *model) {
+    if (!model) return;
+    pt_pool_close(model->pool);
+    if (model->packed) munmap(model->packed, model->packed_size);
+    if (model->file) munmap((void *)(uintptr_t)model->file, model->file_size);
+    free(model->layers);
+    free(model);
+}
+
+// ---- what a model tells of itself
+
+const parrot_shape *parrot_model_shape(const parrot_model *model) { return &model->shape; }
+const uint8_t *parrot_model_id(const parrot_model *model) { return model->id; }
+const char *parrot_model_cpu(const parrot_model *model) { return model->kernels->name; }
+uint32_t parrot_model_threads(const parrot_model *model) { return pt_pool_threads(model->pool); }
+int parrot_model_is_repacked(const parrot_model *model) { return model->packed != NULL; }
+
+uint64_t parrot_model_bytes_per_token(const parrot_model *model) {
+    const parrot_shape *s = &model->shape;
+    uint64_t n = 0;
+    const pt_matrix *m;
+    for (size_t i = 0; (m = matrix_at((parrot_model *)(uintptr_t)model, i)) != NULL; i++) {
+        n += pt_matrix_size(m);
+    }
+    const pt_layer *first = &model->layers[0];
+    n -= pt_matrix_size(&first->v1) + pt_matrix_size(&first->v2);  // never read: no value residual
+    n += pt_matrix_size(&model->embedding) / s->n_vocab;
+    uint64_t vectors = 4 + (uint64_t)s->n_layer * 19;  // (C,) each: 4 norms of the model; a layer's
+    return n + vectors * s->n_embd * sizeof(float);
+}
