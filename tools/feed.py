@@ -12,7 +12,29 @@ from pathlib import Path
 
 import numpy as np
 
+from parrot.base.errors import CorruptError
+from parrot.base.files import file_error
+
 END = 0  # ends a document
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The bytes of a shard, not read yet.
+
+    Raises: FileError if it is missing; CorruptError if it does not end as a shard does.
+    """
+    try:
+        size = path.stat().st_size
+        text = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
+    except OSError as exc:
+        raise file_error(path, exc, "read") from exc
+    if not size or text[-1] != END:
+        raise CorruptError(
+            f"{path}: holds {size:,} bytes and does not end with 0x00, expected a shard of "
+            "tools.corpus; build the corpus again.",
+            path=path,
+        )
+    return text
 
 
 @dataclass
@@ -55,9 +77,7 @@ class Feed:
         self.names = sorted(weights)
         self.weights = np.array([weights[n] for n in self.names], dtype=np.float64)
         self.weights /= self.weights.sum()
-        self.shards = [
-            Shard(n, np.memmap(root / f"{n}.bin", np.uint8, "r"), seed) for n in self.names
-        ]
+        self.shards = [Shard(n, mapped(root / f"{n}.bin"), seed) for n in self.names]
         self.given = np.zeros(len(self.names))  # bytes taken from each shard
         self.rows, self.length = rows, length
         self.held = [np.zeros(1, np.uint8) for _ in range(rows)]  # not yet given; begins at a boundary

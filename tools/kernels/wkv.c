@@ -93,15 +93,17 @@ struct inputs { const REAL *r, *w, *k, *v, *a, *b, *sa, *dy; };  // of one byte 
 struct grads { REAL *r, *w, *k, *v, *a, *b; };
 
 // One byte backwards. g: the gradient of the state after it, turned into that of the state before it.
-static void step_back(REAL *restrict g, const REAL *restrict before, const REAL *restrict after, const struct inputs *x,
-                      const struct grads *d) {
+// dr needs the state after the byte; written out in the state before it, one state less is read:
+//     dr_j = w_j sum_i dy_i S_ij + b_j (dy . sa) + k_j (dy . v)
+static void step_back(REAL *restrict g, const REAL *restrict before, const struct inputs *x, const struct grads *d) {
     avec dr[Q], dw[Q], dk[Q], da[Q], db[Q];
+    REAL dy_sa = 0, dy_v = 0;
     for (int q = 0; q < Q; q++) dr[q] = dw[q] = dk[q] = da[q] = db[q] = (avec){0};
     const vec *r = (const vec *)x->r, *w = (const vec *)x->w, *k = (const vec *)x->k, *a = (const vec *)x->a,
               *b = (const vec *)x->b;
     for (int i = 0; i < N; i++) {
         avec *gi = (avec *)(g + i * N), dot_v = {0}, dot_sa = {0}, gq[Q];
-        const avec *p = (const avec *)(before + i * N), *n = (const avec *)(after + i * N);
+        const avec *p = (const avec *)(before + i * N);
         REAL dy = x->dy[i], v = x->v[i], sa = x->sa[i];
         for (int q = 0; q < Q; q++) {
             gq[q] = gi[q] + dy * r[q];
@@ -109,9 +111,11 @@ static void step_back(REAL *restrict g, const REAL *restrict before, const REAL 
             dot_sa += gq[q] * b[q];
         }
         REAL dsa = sum_lanes(dot_sa);
+        dy_sa += dy * sa;
+        dy_v += dy * v;
         d->v[i] = sum_lanes(dot_v);
         for (int q = 0; q < Q; q++) {
-            dr[q] += dy * n[q];
+            dr[q] += dy * p[q];
             dk[q] += gq[q] * v;
             db[q] += gq[q] * sa;
             dw[q] += gq[q] * p[q];
@@ -120,7 +124,7 @@ static void step_back(REAL *restrict g, const REAL *restrict before, const REAL 
         }
     }
     for (int q = 0; q < Q; q++) {
-        ((vec *)d->r)[q] = dr[q];
+        ((vec *)d->r)[q] = dr[q] * w[q] + dy_sa * b[q] + dy_v * k[q];
         ((vec *)d->w)[q] = dw[q];
         ((vec *)d->k)[q] = dk[q];
         ((vec *)d->a)[q] = da[q];
@@ -136,22 +140,21 @@ static void replay(REAL *restrict to, const REAL *restrict from, const struct in
             ((avec *)(to + i * N))[q] = ((const avec *)(from + i * N))[q] * w[q] + x->sa[i] * b[q] + x->v[i] * k[q];
 }
 
-// dstate holds the gradient of the last state on entry and that of the first on return. room: [threads, WKV_SPAN + 2, N, N],
-// aligned to 64 bytes. Returns nothing: every size was checked by the caller.
+// dstate holds the gradient of the last state on entry and that of the first on return.
 void wkv_backward(int B, int T, int H, const REAL *r, const REAL *w, const REAL *k, const REAL *v, const REAL *a,
                   const REAL *b, const REAL *sa, const REAL *kept, const REAL *dy, REAL *dstate, REAL *dr, REAL *dw,
                   REAL *dk, REAL *dv, REAL *da, REAL *db) {
     int spans = (T + WKV_SPAN - 1) / WKV_SPAN;
 #pragma omp parallel for schedule(static)
     for (int bh = 0; bh < B * H; bh++) {
-        static _Thread_local avec room[(WKV_SPAN + 2) * N * Q];  // the states of a span, then the gradient
-        REAL *s = (REAL *)room, *g = s + (WKV_SPAN + 1) * N * N;
+        static _Thread_local avec room[(WKV_SPAN + 1) * N * Q];  // the states of a span, then the gradient
+        REAL *s = (REAL *)room, *g = s + WKV_SPAN * N * N;
         size_t base = ((size_t)(bh / H) * T * H + bh % H) * N, stride = (size_t)H * N;
         memcpy(g, dstate + (size_t)bh * N * N, sizeof(REAL) * N * N);
         for (int span = spans - 1; span >= 0; span--) {
             int from = span * WKV_SPAN, to = from + WKV_SPAN < T ? from + WKV_SPAN : T;
             memcpy(s, kept + ((size_t)bh * spans + span) * N * N, sizeof(REAL) * N * N);
-            for (int t = from; t < to; t++) {
+            for (int t = from; t < to - 1; t++) {
                 size_t o = base + t * stride;
                 struct inputs x = {r + o, w + o, k + o, v + o, a + o, b + o, sa + o, dy + o};
                 replay(s + (t - from + 1) * N * N, s + (t - from) * N * N, &x);
@@ -160,7 +163,7 @@ void wkv_backward(int B, int T, int H, const REAL *r, const REAL *w, const REAL 
                 size_t o = base + t * stride;
                 struct inputs x = {r + o, w + o, k + o, v + o, a + o, b + o, sa + o, dy + o};
                 struct grads d = {dr + o, dw + o, dk + o, dv + o, da + o, db + o};
-                step_back(g, s + (t - from) * N * N, s + (t - from + 1) * N * N, &x, &d);
+                step_back(g, s + (t - from) * N * N, &x, &d);
             }
         }
         memcpy(dstate + (size_t)bh * N * N, g, sizeof(REAL) * N * N);
