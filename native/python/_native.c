@@ -504,7 +504,21 @@ static PyObject *cpu_names(PyObject *module, PyObject *unused) {
     return list;
 }
 
+static PyObject *read_bandwidth(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned int n_threads;
+    Py_ssize_t size;
+    double rate;
+    if (!PyArg_ParseTuple(args, "In:read_bandwidth", &n_threads, &size)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    rate = size > 0 ? parrot_read_bandwidth(n_threads, (size_t)size) : 0.0;
+    Py_END_ALLOW_THREADS
+    return PyFloat_FromDouble(rate);
+}
+
 static PyMethodDef module_methods[] = {
+    {"read_bandwidth", read_bandwidth, METH_VARARGS,
+     "read_bandwidth(threads, size) -> bytes/s that the threads read together; 0.0: no memory."},
     {"cpu_names", cpu_names, METH_NOARGS, "Kernel sets this CPU can run, best first."},
     {NULL, NULL, 0, NULL}};
 

@@ -228,20 +228,24 @@ HUGE = (1 << 64) - 1
     [
         (build([], [], counts=(HUGE, 0)), "counts 18,446,744,073,709,551,615 tensors"),
         (build([], [], counts=(0, HUGE)), "counts 18,446,744,073,709,551,615 metadata keys"),
-        (build([], [], counts=(0, 9)), "counts 9 metadata keys, more than it can hold"),
-        (build([text("k") + struct.pack("<IQ", 8, HUGE)], []), "k has 18,446,744,073,709,551,615"),
+        (build([], [], counts=(0, 9)), "a metadata key has 0 bytes, expected 1 to 255"),
+        (
+            build([text("k") + struct.pack("<IQ", 8, HUGE)], []),
+            "the header wants 18,446,744,073,709,",
+        ),
         (build([text("k") + struct.pack("<IIQ", 9, 8, HUGE)], []), "k counts 18,446,744,"),
         (build([text("k") + struct.pack("<IIQ", 9, 4, HUGE)], []), "the header wants 73,786,976,"),
         (build([text("k") + struct.pack("<IIQ", 9, 9, 1)], []), "k is an array of type 9"),
         (build([text("k") + struct.pack("<I", 13)], []), "k has value type 13, expected 0 to 12"),
         (build([text("k") + struct.pack("<IB", 7, 2)], []), "k is 2, expected a truth value"),
         (build([text("k") + struct.pack("<I", 8) + text(b"\xff")], []), "k is not UTF-8"),
-        (build([u32("k", 1), u32("k", 2)], []), "metadata key 'k' is empty or doubled"),
-        (build([u32("", 1)], []), "metadata key '' is empty or doubled"),
+        (build([u32("k", 1), u32("k", 2)], []), "metadata key k appears twice"),
+        (build([u32("", 1)], []), "a metadata key has 0 bytes, expected 1 to 255"),
+        (build([u32("kö", 1)], []), "a metadata key is b'k\\xc3\\xb6', expected printable ASCII"),
         (build([u32("general.alignment", 0)], []), "general.alignment is 0, expected a power"),
         (build([u32("general.alignment", 48)], []), "general.alignment is 48, expected a power"),
-        (build([], [entry(dims=())]), "tensor 'x' has 0 dimensions, expected 1 to 4"),
-        (build([], [entry(dims=(1,) * 5)]), "tensor 'x' has 5 dimensions"),
+        (build([], [entry(dims=())]), "tensor x has 0 dimensions, expected 1 to 4"),
+        (build([], [entry(dims=(1,) * 5)]), "tensor x has 5 dimensions"),
         (build([], [entry(dims=(0,))]), "tensor x has dimensions (0,), impossible for F32"),
         (build([], [entry(dims=(33,), kind=8)]), "(33,), impossible for Q8_0"),
         (build([], [entry(dims=(1 << 62, 1 << 62))]), "but the file has"),
@@ -250,7 +254,7 @@ HUGE = (1 << 64) - 1
         (build([], [entry(), entry(offset=32)], bytes(64)), "tensor x appears twice"),
         (build([], [entry(), entry("y")], bytes(64)), "y is at data offset 0, expected 32"),
         (build([], [entry()], bytes(33)), "the file has 97 bytes, expected 96"),
-        (build([], [entry("n" * 65)]), "tensor name has 65 bytes, expected at most 64"),
+        (build([], [entry("n" * 64)]), "a tensor name has 64 bytes, expected 1 to 63"),
     ],
     ids=str,
 )
@@ -356,7 +360,7 @@ def test_a_cut_model_is_refused(
         open_model(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_flipped_bits_raise_nothing_but_parrot_errors(
     data: st.DataObject, small_blob: bytes, tmp_path_factory: pytest.TempPathFactory
