@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training checkpoint: one safetensors file with everything a run needs to go on as if never stopped.
+"""A training checkpoint: one safetensors file with everything a run needs to go on as if never
+stopped.
 
-Tensors are named `model.*` (the official names), `optim.*`, `feed.*` and `state.*`; the header holds the
-run's place and recipe. No pickle, and replaced as a whole or not at all.
+Tensors are named `model.*` (the official names), `optim.*`, `feed.*` and `state.*`; the header
+holds the run's place and recipe. No pickle, and replaced as a whole or not at all.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 
     python -m tools.corpus tools/mix/parrot.toml --root corpus=DIR --root school=DIR --out DIR
 
-A shard `NAME.bin` is documents one after the other, shuffled, each ended by 0x00 (design, section 3);
-`heldout/NAME.bin` the same for what is never trained on. `manifest.json` names for each shard its
-source, licence, share, and the hashes of what went in and came out. A training document that
+A shard `NAME.bin` is documents one after the other, shuffled, each ended by 0x00 (design, section
+3); `heldout/NAME.bin` the same for what is never trained on. `manifest.json` names for each shard
+its source, licence, share, and the hashes of what went in and came out. A training document that
 shares half of its 32-byte windows with held-out text is dropped.
 """
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read texts for the corpus: `.txt` with pieces parted by a line `<|doc|>`, and `.jsonl` with `turns` or `text`.
+"""Read texts for the corpus: `.txt` with pieces parted by a line `<|doc|>`, and `.jsonl` with
+`turns` or `text`.
 
 Either may be packed (`.xz`), or a member of a tar file. What is missing, empty, binary, enormous or
 misshapen is refused in one sentence, before anything is written.
@@ -51,7 +52,9 @@ class Record:
         if not words:
             return False
         letters = sum(map(len, words)) / len(words)
-        return letters <= EASY_LETTERS and len(words) / max(1, len(STOP.findall(text))) <= EASY_WORDS
+        return (
+            letters <= EASY_LETTERS and len(words) / max(1, len(STOP.findall(text))) <= EASY_WORDS
+        )
 
 
 def read_records(path: Path, member: str = "") -> tuple[list[Record], dict[str, object]]:
@@ -96,7 +99,9 @@ def _unpacked(path: Path, packed: bytes, member: str) -> bytes:
                 raise _enormous(path) if len(text) >= FILE_BYTES_MAX else EOFError("cut short")
             return text
     except (lzma.LZMAError, EOFError, tarfile.TarError, KeyError) as exc:
-        raise CorruptError(f"{path}: cannot be unpacked ({exc}); fetch it again.", path=path) from exc
+        raise CorruptError(
+            f"{path}: cannot be unpacked ({exc}); fetch it again.", path=path
+        ) from exc
     return packed
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of bytes for training: documents drawn from several shards by weight, in an order that a seed fixes.
+"""Rows of bytes for training: documents drawn from several shards by weight, in an order that a
+seed fixes.
 
-Each row is an endless text of its own. Two chunks of a row that follow each other overlap by one byte (the last target of
-one is the first input of the next), so the network's state can be carried from chunk to chunk.
+Each row is an endless text of its own. Two chunks of a row that follow each other overlap by one
+byte (the last target of one is the first input of the next), so the network's state can be carried
+from chunk to chunk.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class Shard:
 
 
 class Feed:
-    """`next()` gives (rows, length + 1) bytes. `state()` and `restore()` make it go on exactly where it was."""
+    """`next()` gives (rows, length + 1) bytes. `state()` and `restore()` make it go on exactly
+    where it was.
+    """
 
     def __init__(
         self, root: Path, weights: dict[str, float], rows: int, length: int, seed: int
@@ -80,7 +84,9 @@ class Feed:
         self.shards = [Shard(n, mapped(root / f"{n}.bin"), seed) for n in self.names]
         self.given = np.zeros(len(self.names))  # bytes taken from each shard
         self.rows, self.length = rows, length
-        self.held = [np.zeros(1, np.uint8) for _ in range(rows)]  # not yet given; begins at a boundary
+        self.held = [
+            np.zeros(1, np.uint8) for _ in range(rows)
+        ]  # not yet given; begins at a boundary
 
     def next(self) -> np.ndarray:
         return np.stack([self._row(i) for i in range(self.rows)])

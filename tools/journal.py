@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves to read: `curve.csv`, `heldout.csv`, `samples.txt`, and the picture `curve.png`."""
+"""What a run leaves to read: `curve.csv`, `heldout.csv`, `samples.txt`, and the picture
+`curve.png`.
+"""
 
 from __future__ import annotations
 

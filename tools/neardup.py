@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find documents that repeat held-out text: the share of their 32-byte windows that occur in it.
 
-A window is hashed by doubling (1, 2, 4 ... 32 bytes), the whole text at once. Where the hash ends in
-zeros the window counts: the same windows are chosen wherever a sentence stands.
+A window is hashed by doubling (1, 2, 4 ... 32 bytes), the whole text at once. Where the hash ends
+in zeros the window counts: the same windows are chosen wherever a sentence stands.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RWKV-7 in PyTorch, for training. Names and shapes of the parameters are those of the official checkpoints.
+"""RWKV-7 in PyTorch, for training. Names and shapes of the parameters are those of the official
+checkpoints.
 
-B rows, T bytes, C channels, H heads of 64, L layers, V entries of the vocabulary. The state of one layer is
-(shift_att (B, C), shift_ffn (B, C), wkv (B, H, 64, 64)); it goes in and comes out, so that rows can run on for ever.
-The initial values are the published recipe of the architecture (arXiv:2503.14456); `docs/training.md` has what they are worth.
+B rows, T bytes, C channels, H heads of 64, L layers, V entries of the vocabulary. The state of one
+layer is (shift_att (B, C), shift_ffn (B, C), wkv (B, H, 64, 64)); it goes in and comes out, so
+that rows can run on for ever. The initial values are the published recipe of the architecture
+(arXiv:2503.14456); `docs/training.md` has what they are worth.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Shape:
 
 
 def ramp(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Two patterns over the channels: -0.5 to 0.5 from first to last, and -1 to 1 (signed square) inside each head."""
+    """Two patterns over the channels: -0.5 to 0.5 from first to last, and -1 to 1 (signed square)
+    inside each head.
+    """
     n = torch.arange(shape.width, dtype=torch.float32)
     z = ((n % HEAD) - (HEAD - 1) / 2) / ((HEAD - 1) / 2)
     return n / (shape.width - 1) - 0.5, z * z.abs()
@@ -73,7 +77,9 @@ class TimeMix(nn.Module):
             setattr(self, f"x_{name}", nn.Parameter(mix.view(1, 1, C)))
         line, zigzag = ramp(shape)
         decay = -6 + 6 * (line + 0.5) ** (1 + depth**0.3) + 0.5 + 2.5 * zigzag
-        if slow:  # the first key channels of each head: a half-life of 9,000 bytes, where nothing says otherwise
+        # the first key channels of each head: a half-life of 9,000 bytes, where nothing
+        # says otherwise
+        if slow:
             decay[torch.arange(C) % HEAD < slow] = -9.0
         self._pair("w", shape.rank(2.5), decay)
         self._pair("a", shape.rank(2.5), -0.19 + 0.3 * zigzag + 0.4 * line)
@@ -166,7 +172,9 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """The whole network. `slow`: key channels of each head that begin with a very slow decay (0: official)."""
+    """The whole network. `slow`: key channels of each head that begin with a very slow decay (0:
+    official).
+    """
 
     def __init__(self, shape: Shape, slow: int = 0) -> None:
         super().__init__()

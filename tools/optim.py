@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Muon for the big matrices, AdamW for everything else, over one flat vector of parameters.
 
-All parameters live in one tensor and their gradients in another; the modules see views. So AdamW, the norm and the zeroing
-are a handful of calls, and a checkpoint is a few tensors.
+All parameters live in one tensor and their gradients in another; the modules see views. So AdamW,
+the norm and the zeroing are a handful of calls, and a checkpoint is a few tensors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def is_matrix(name: str, p: Tensor) -> bool:
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """(n, rows, columns) -> the nearest matrices with orthonormal rows or columns, roughly, in bf16."""
+    """(n, rows, columns) -> the nearest matrices with orthonormal rows or columns, roughly, in
+    bf16.
+    """
     a, b, c = NEWTON
     x = g.bfloat16()
     x = x / (x.float().flatten(1).norm(dim=1).view(-1, 1, 1) + 1e-7).bfloat16()
@@ -49,7 +51,9 @@ class Optimizer:
         self.rates = rates
         named = list(model.named_parameters())
         matrices = [(n, p) for n, p in named if is_matrix(n, p)]
-        matrices.sort(key=lambda item: item[1].shape)  # equal shapes side by side: one batched product each
+        matrices.sort(
+            key=lambda item: item[1].shape
+        )  # equal shapes side by side: one batched product each
         rest = [(n, p) for n, p in named if not is_matrix(n, p)]
         ordered = matrices + rest
         like = named[0][1]

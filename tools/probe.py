@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN, companion_turn
-from tools.net import Model
+from tools.net import LayerState, Model
 
+TEMPERATURE = 0.7
+STOPS = (END_OF_TURN[0], END_OF_DOCUMENT[0])
 ROW = 1024  # bytes of a held-out row; each row begins with an empty state
 PROMPTS = (
     "Hello!",
@@ -53,19 +57,34 @@ def heldout_bits(model: Model, folder: Path, size: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reply(model: Model, prompt: str, seed: int, temperature: float = 0.7, size: int = 160) -> str:
-    """What the network says to `prompt`, from an empty state."""
+def replies(model: Model, prompts: Sequence[str], seed: int, size: int = 160) -> list[str]:
+    """What the network says to each prompt, from an empty state; all of them at once."""
     device = model.emb.weight.device
     dice = torch.Generator().manual_seed(seed)
-    state = model.new_state(1)
-    feed = torch.tensor([list(END_OF_DOCUMENT + companion_turn(prompt))], device=device)
-    said = bytearray()
-    while len(said) < size:
-        logits, state = model(feed, state)
-        odds = F.softmax(logits[0, -1].float().cpu() / temperature, -1)
-        byte = int(torch.multinomial(odds, 1, generator=dice))
-        if byte in (END_OF_TURN[0], END_OF_DOCUMENT[0]):
+    logits, states = zip(*(_read(model, prompt, device) for prompt in prompts), strict=True)
+    last = torch.cat(logits)
+    state = [
+        tuple(torch.cat([s[i][j] for s in states]) for j in range(3))
+        for i in range(model.shape.layers)
+    ]
+    said = [bytearray() for _ in prompts]
+    over = [False] * len(prompts)
+    for _ in range(size):
+        odds = F.softmax(last.float().cpu() / TEMPERATURE, -1)
+        bytes_ = torch.multinomial(odds, 1, generator=dice)
+        for i, byte in enumerate(bytes_.flatten().tolist()):
+            over[i] = over[i] or byte in STOPS
+            if not over[i]:
+                said[i].append(byte)
+        if all(over):
             break
-        said.append(byte)
-        feed = torch.tensor([[byte]], device=device)
-    return said.decode("utf-8", "replace")
+        logits_, state = model(bytes_.to(device), state)
+        last = logits_[:, -1]
+    return [s.decode("utf-8", "replace") for s in said]
+
+
+def _read(model: Model, prompt: str, device: torch.device) -> tuple[Tensor, list[LayerState]]:
+    """The last logits (1, V) and the state after the prompt."""
+    text = torch.tensor([list(END_OF_DOCUMENT + companion_turn(prompt))], device=device)
+    logits, state = model(text, model.new_state(1))
+    return logits[:, -1], state

@@ -17,13 +17,17 @@ from tools.optim import Rates
 @dataclass(frozen=True)
 class Batch:
     rows: int = 8
-    length: int = 512  # bytes of a row to each step; gradients stop at its start, the state does not
+    length: int = (
+        512  # bytes of a row to each step; gradients stop at its start, the state does not
+    )
     reset: float = 0.07  # share of the rows whose state is zeroed before a step
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The rate: up over `warmup` steps, level, then down in a line to zero over the last `decay` of the run."""
+    """The rate: up over `warmup` steps, level, then down in a line to zero over the last `decay` of
+    the run.
+    """
 
     minutes: float = 0.0  # the run's length on the clock, or
     steps: int = 0  # in steps, where it must be the same every time
@@ -84,7 +88,9 @@ def load_recipe(path: Path, minutes: float | None = None) -> Recipe:
 
 def _part(path: Path, key: str, value: Any) -> Any:
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: {key} is a value, expected a table [{key}].", path=path, key=key)
+        raise ConfigError(
+            f"{path}: {key} is a value, expected a table [{key}].", path=path, key=key
+        )
     return _build(path, f"{key}.", PARTS[key], value)
 
 

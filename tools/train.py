@@ -4,10 +4,11 @@
     python -m tools.train tools/runs/cpu.toml --data DIR --out DIR --minutes 120 --compile
     torchrun --nproc-per-node 2 -m tools.train ...
 
-DIR of --data is what `tools.corpus` wrote. The run leaves `last.safetensors` (replaced as a whole every few
-minutes), `curve.csv`, `heldout.csv`, `curve.png` and `samples.txt` in --out. Started again with the same --out it
-goes on from its checkpoint: on a CPU, with a schedule in steps, to the very same numbers as if never stopped.
-A resumed run may change its mixture, its rates and its length, not the network.
+DIR of --data is what `tools.corpus` wrote. The run leaves `last.safetensors` (replaced as a whole
+every few minutes), `curve.csv`, `heldout.csv`, `curve.png` and `samples.txt` in --out. Started
+again with the same --out it goes on from its checkpoint: on a CPU, with a schedule in steps, to
+the very same numbers as if never stopped. A resumed run may change its mixture, its rates and its
+length, not the network.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ from tools import probe, ranks
 from tools.checkpoint import read_checkpoint, write_checkpoint
 from tools.feed import Feed
 from tools.journal import Journal
-from tools.net import LayerState, Model
+from tools.net import Model
 from tools.optim import Optimizer
 from tools.recipe import Recipe, load_recipe
 
 GOOD_STEPS = 200  # between two copies in memory that a rollback returns to
 ROLLBACKS_MAX = 5
-HELDOUT_BYTES = 8 << 10  # of each held-out shard, read at each checkpoint
+LOOK_EVERY = 4  # checkpoints between two looks at held-out text and samples
+HELDOUT_BYTES = 8 << 10  # of each held-out shard, read at each look
 HELDOUT_BYTES_LAST = 64 << 10  # and at the end
 
 
@@ -57,7 +59,9 @@ class Machine:
 
 
 class Trainer:
-    """One process of a run. All processes hold the same network and optimizer, each its share of the rows."""
+    """One process of a run. All processes hold the same network and optimizer, each its share of
+    the rows.
+    """
 
     def __init__(
         self, recipe: Recipe, data: Path, out: Path, machine: Machine, rank: int, world: int
@@ -73,7 +77,7 @@ class Trainer:
         self.feed = Feed(data, recipe.mix, rows, recipe.batch.length, recipe.seed)
         self.mine = slice(rank * rows // world, (rank + 1) * rows // world)
         self.state = self.model.new_state(rows // world)
-        self.step = self.seen = self.rollbacks = 0
+        self.step = self.seen = self.saves = self.rollbacks = 0
         self.seconds = self.saved_at = 0.0
         self.good: dict[str, Any] = {}
         if (out / "last.safetensors").exists():
@@ -125,7 +129,9 @@ class Trainer:
         }
 
     def _roll_back(self, bits: float) -> None:
-        """To the last good copy, with empty states; the text moves on, so the same bytes do not come again."""
+        """To the last good copy, with empty states; the text moves on, so the same bytes do not
+        come again.
+        """
         self.rollbacks += 1
         if self.rollbacks > ROLLBACKS_MAX:
             raise EngineError(
@@ -201,10 +207,10 @@ class Trainer:
         twin = self.twin()
         with self.machine.autocast():
             bits = probe.heldout_bits(twin, self.data / "heldout", size)
-            said = [(q, probe.reply(twin, q, self.step)) for q in probe.PROMPTS]
+            said = probe.replies(twin, probe.PROMPTS, self.step)
         if bits:
             journal.heldout(self.step, self.seen, bits)
-        journal.samples(self.step, said)
+        journal.samples(self.step, list(zip(probe.PROMPTS, said, strict=True)))
         journal.draw()
 
     def run(self, stop_after: float) -> bool:
@@ -227,7 +233,9 @@ class Trainer:
             bar.set_postfix_str(f"{bits:.3f} bits {self.seen / 1e6:.2f} MB")
             if self._due() and not over:
                 self.save()
-                self.look(journal, HELDOUT_BYTES)
+                self.saves += 1
+                if self.saves % LOOK_EVERY == 1:
+                    self.look(journal, HELDOUT_BYTES)
         bar.close()
         self.save()
         self.look(journal, HELDOUT_BYTES_LAST if over else HELDOUT_BYTES)
@@ -291,8 +299,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, required=True, help="folder that tools.corpus wrote")
     p.add_argument("--out", type=Path, required=True, help="folder of the run")
     p.add_argument("--minutes", type=float, help="length on the clock, in place of the recipe's")
-    p.add_argument("--stop-after", type=float, default=math.inf, metavar="SECONDS",
-                   help="pause then, with a checkpoint; the same command goes on")
+    p.add_argument(
+        "--stop-after",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="pause then, with a checkpoint; the same command goes on",
+    )
     p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     p.add_argument("--precision", default="auto", choices=("auto", "bf16", "f32"))
     p.add_argument("--compile", action="store_true", help="let torch.compile fuse the blocks")

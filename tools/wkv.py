@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The WKV recurrence as one PyTorch operator: our C kernel on a CPU, our Triton kernel on a GPU.
 
-`wkv(state, r, w, k, v, a, b) -> (y, state)` with r ... b of shape (B, T, H, 64) in float32 and state (B, H, 64, 64);
-`reference` is the same in plain PyTorch, byte by byte, and is what both kernels are checked against.
+`wkv(state, r, w, k, v, a, b) -> (y, state)` with r ... b of shape (B, T, H, 64) in float32 and
+state (B, H, 64, 64); `reference` is the same in plain PyTorch, byte by byte, and is what both
+kernels are checked against.
 """
 
 from __future__ import annotations
