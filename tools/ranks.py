@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that train one network (`torchrun`). Alone, every function here does nothing."""
+"""Several processes that train one network (`torchrun`). Alone, they do nothing here."""
 
 from __future__ import annotations
 

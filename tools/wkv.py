@@ -22,6 +22,7 @@ from torch import Tensor
 
 HEAD = 64  # rows and columns of one head's state
 SPAN = 32  # bytes between two kept states; WKV_SPAN in wkv.c
+SPAN_GPU = 16  # the same in wkv_triton.py
 SOURCE = Path(__file__).parent / "kernels" / "wkv.c"
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
 
@@ -96,7 +97,7 @@ def _forward(
 
 def _outputs(state: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     B, T, H, N = r.shape
-    kept = r.new_empty(B, H, -(-T // SPAN), N, N)
+    kept = r.new_empty(B, H, -(-T // (SPAN_GPU if r.is_cuda else SPAN)), N, N)
     return torch.empty_like(r), torch.empty_like(state), torch.empty_like(r), kept
 
 

@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
@@ -67,4 +73,35 @@ def test_two_halves_with_the_state_passed_on_are_the_whole() -> None:
 @pytest.mark.parametrize("T", [1, 31, 100])
 def test_triton_kernel_is_the_definition_forward_and_backward(T: int) -> None:
     expected = run(wkv.reference, draw(2, T, 2, torch.float64))
-    assert error(run(wkv.wkv, draw(2, T, 2, torch.float32, "cuda")), expected) < 1e-5
+    assert error(run(wkv.wkv, draw(2, T, 2, torch.float32, "cuda")), expected) < 1e-4
+
+
+INTERPRETED = """
+import torch
+from tests.unit.test_train_wkv import draw, error, run
+from tools import wkv, wkv_triton
+
+for T in (1, 19):
+    inputs = [x.detach() for x in draw(1, T, 2, torch.float32)]
+    y, last, sa, kept = wkv_triton.forward(*inputs)
+    torch.manual_seed(9)
+    dy, dlast = torch.randn(y.shape), torch.randn(last.shape)
+    grads = wkv_triton.backward(*inputs[1:], sa, kept, dy, dlast)
+    found = [y, last, *grads]
+    print(error(found, run(wkv.reference, draw(1, T, 2, torch.float64))))
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton: pip install triton")
+def test_triton_kernel_in_its_interpreter_is_the_definition() -> None:
+    """The arithmetic of the GPU kernel, where there is no GPU."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(float(line) < 1e-4 for line in done.stdout.split()), done.stdout
