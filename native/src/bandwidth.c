@@ -36,6 +36,7 @@ static double seconds(void) {
 double parrot_read_bandwidth(uint32_t n_threads, size_t size) {
     size_t len = size / sizeof(uint64_t) / LANES * LANES;
     if (n_threads < 1 || n_threads > PT_THREADS_MAX || len == 0) return 0.0;
+    if (len > SIZE_MAX / sizeof(uint64_t) / n_threads) return 0.0;
     pt_pool *pool = pt_pool_open(n_threads);
     uint64_t *words = malloc(n_threads * len * sizeof *words);
     double best = 0.0;
