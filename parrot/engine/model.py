@@ -21,8 +21,8 @@ from parrot.base.errors import ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.state import State, load_state, state_from_bytes
-from parrot.model.gguf import open_vocabulary
-from parrot.model.tokenizer import ByteTokenizer, Tokenizer
+from parrot.model.weights import open_model
+from parrot.model.tokenizer import ByteTokenizer, Tokenizer, tokenizer_of
 
 F32 = NDArray[np.float32]
 Tokens = bytes | Sequence[int] | NDArray[np.integer[Any]]
@@ -77,7 +77,7 @@ class Model:
             raise FileError(f"{where}: the bundled model is missing; install parrot again.")
         cpu = os.environ.get("PARROT_CPU") or None
         native = _native.Model(where, threads or 0, mapped, cpu)
-        return cls(native, where, open_vocabulary(where))
+        return cls(native, where, tokenizer_of(open_model(where).vocabulary))
 
     # ---- what it is
 
