@@ -163,6 +163,10 @@ PARROT_API int32_t parrot_sample(parrot_sampler *sampler, const parrot_sampling 
 // Tell the sampler of a token that was said (or forced): keeps the window and the UTF-8 state.
 PARROT_API void parrot_sampler_feed(parrot_sampler *sampler, int32_t token, int is_utf8);
 
+// Bytes per second that `n_threads` threads read from memory together, the best of three passes over
+// `size` bytes each (many times the caches): what bounds decoding. 0 without memory or threads.
+PARROT_API double parrot_read_bandwidth(uint32_t n_threads, size_t size);
+
 PARROT_API const char *parrot_error_name(int code);  // never NULL
 
 #ifdef __cplusplus

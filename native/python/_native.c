@@ -52,7 +52,10 @@ static module_state *state_of(PyObject *self) {
 static PyObject *raise_fault(module_state *state, int code, const char *text) {
     size_t i = (size_t)-code;
     PyObject *type = i < sizeof state->errors / sizeof *state->errors ? state->errors[i] : NULL;
-    PyErr_SetString(type ? type : state->engine_error, text);
+    // A path in it may be of any bytes, and may have been cut inside a character.
+    PyObject *words = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    if (words) PyErr_SetObject(type ? type : state->engine_error, words);
+    Py_XDECREF(words);
     return NULL;
 }
 
@@ -243,19 +246,22 @@ static int take_payloads(PyObject *list, Py_ssize_t state_len, forward_args *a) 
     return 0;
 }
 
-// counts[i] tokens belong to payload i; they must use up the tokens.
+// counts[i] tokens belong to payload i; they must use up the tokens. Neighbours must differ, or they
+// would be one run and have one row of logits.
 static int fill_rows(const forward_args *a, parrot_row *rows) {
     const int32_t *tokens = a->tokens.buf;
-    Py_ssize_t row = 0;
-    for (Py_ssize_t i = 0; i < a->n_payloads; i++) {
+    Py_ssize_t row = 0, i = 0;
+    for (; i < a->n_payloads; i++) {
         Py_ssize_t n = a->counts[i];
         if (n < 1 || n > a->n_tokens - row) break;
+        if (i > 0 && a->payloads[i].buf == a->payloads[i - 1].buf) break;
         for (Py_ssize_t j = 0; j < n; j++, row++) {
             rows[row] = (parrot_row){tokens[row], a->payloads[i].buf};
         }
     }
-    if (row == a->n_tokens) return 0;
-    PyErr_SetString(PyExc_ValueError, "forward: counts must be >= 1 and sum to the tokens");
+    if (i == a->n_payloads && row == a->n_tokens) return 0;
+    PyErr_SetString(PyExc_ValueError, "forward: counts must be >= 1 and sum to the tokens, and no "
+                                      "state may follow itself");
     return -1;
 }
 
@@ -267,6 +273,11 @@ static PyObject *run_forward(module_state *state, const parrot_model *model, for
     int err = 0;
     if (fill_rows(a, rows) != 0) {
         if (rows != stack) PyMem_Free(rows);
+        return NULL;
+    }
+    if (a->work->is_busy) {  // looked at last: taking buffers may have run other threads
+        if (rows != stack) PyMem_Free(rows);
+        PyErr_SetString(PyExc_ValueError, "forward: this work area is in use by another call");
         return NULL;
     }
     a->work->is_busy = 1;
@@ -301,10 +312,6 @@ static PyObject *model_forward(PyObject *self, PyObject *args) {
         return NULL;
     }
     a.work = (work_object *)work;
-    if (a.work->is_busy) {
-        PyErr_SetString(PyExc_ValueError, "forward: this work area is in use by another call");
-        return NULL;
-    }
     if (a.which < PARROT_LOGITS_NONE || a.which > PARROT_LOGITS_ALL) {
         return PyErr_Format(PyExc_ValueError, "forward: which is %d, expected 0 to 2", a.which);
     }
@@ -504,7 +511,21 @@ static PyObject *cpu_names(PyObject *module, PyObject *unused) {
     return list;
 }
 
+static PyObject *read_bandwidth(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned int n_threads;
+    Py_ssize_t size;
+    double rate;
+    if (!PyArg_ParseTuple(args, "In:read_bandwidth", &n_threads, &size)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    rate = size > 0 ? parrot_read_bandwidth(n_threads, (size_t)size) : 0.0;
+    Py_END_ALLOW_THREADS
+    return PyFloat_FromDouble(rate);
+}
+
 static PyMethodDef module_methods[] = {
+    {"read_bandwidth", read_bandwidth, METH_VARARGS,
+     "read_bandwidth(threads, size) -> bytes/s that the threads read together; 0.0: no memory."},
     {"cpu_names", cpu_names, METH_NOARGS, "Kernel sets this CPU can run, best first."},
     {NULL, NULL, 0, NULL}};
 

@@ -18,7 +18,9 @@ enum {
     NAME_MAX_LEN = 63,
     KEY_MAX_LEN = 255,
     LAYER_MAX = 256,
-    EMBD_MAX = 1 << 16,
+    EMBD_MAX = 1 << 14,
+    FFN_MAX = 1 << 16,
+    RANK_MAX = 1 << 12,
     VOCAB_MAX = 1 << 20,
 };
 
@@ -149,12 +151,12 @@ typedef struct known_key {
 static const known_key known_keys[] = {
     KEY("rwkv7.block_count", n_layer, 1, LAYER_MAX),
     KEY("rwkv7.embedding_length", n_embd, 16, EMBD_MAX),
-    KEY("rwkv7.feed_forward_length", n_ffn, 16, 8 * EMBD_MAX),
+    KEY("rwkv7.feed_forward_length", n_ffn, 16, FFN_MAX),
     KEY("rwkv7.wkv.head_size", head_size, 16, 128),
-    KEY("rwkv7.attention.decay_lora_rank", rank_w, 1, EMBD_MAX),
-    KEY("rwkv7.attention.iclr_lora_rank", rank_a, 1, EMBD_MAX),
-    KEY("rwkv7.attention.value_residual_mix_lora_rank", rank_v, 1, EMBD_MAX),
-    KEY("rwkv7.attention.gate_lora_rank", rank_g, 1, EMBD_MAX),
+    KEY("rwkv7.attention.decay_lora_rank", rank_w, 1, RANK_MAX),
+    KEY("rwkv7.attention.iclr_lora_rank", rank_a, 1, RANK_MAX),
+    KEY("rwkv7.attention.value_residual_mix_lora_rank", rank_v, 1, RANK_MAX),
+    KEY("rwkv7.attention.gate_lora_rank", rank_g, 1, RANK_MAX),
     {"general.alignment", offsetof(metadata, alignment), 8, 1 << 16, true},
 };
 enum { N_KEYS = sizeof known_keys / sizeof *known_keys };
@@ -200,7 +202,12 @@ static int read_architecture(cursor *c, uint32_t type, metadata *meta) {
 static int read_epsilon(cursor *c, uint32_t type) {
     uint32_t bits = 0;
     float epsilon;
-    if (type != F32) return skip_value(c, type);
+    if (type != F32) {
+        return pt_fail(c->fault, PARROT_E_CORRUPT, (int64_t)c->at,
+                       "%s: key rwkv7.attention.layer_norm_epsilon is not one 32-bit float; convert "
+                       "the model again.",
+                       c->name);
+    }
     int err = take_u32(c, &bits);
     if (err) return err;
     memcpy(&epsilon, &bits, sizeof epsilon);
@@ -374,15 +381,14 @@ static bool is_bound(const char *owner, const known_tensor *known) {
 static bool shape_fits(parrot_model *model, const known_tensor *known, tensor_header *t,
                        uint32_t layer) {
     const parrot_shape *s = &model->shape;
-    if (known->in == DC && known->out == DV && model->shape.n_vocab == 0 && t->ne[1] >= 2 &&
-        t->ne[1] <= VOCAB_MAX) {
+    if (known->out == DV && s->n_vocab == 0) {
+        if (t->ne[1] < 2 || t->ne[1] > VOCAB_MAX) return false;
         model->shape.n_vocab = (uint32_t)t->ne[1];
     }
     // llama.cpp wants value-residual tensors in layer 0 too, where they are unused and carry the
     // rank of the iclr LoRA.
-    bool is_dummy = layer == 0 && (known->in == DRV || known->out == DRV);
-    uint32_t rank_v = is_dummy && (t->ne[0] == s->rank_a || t->ne[1] == s->rank_a) ? s->rank_a
-                                                                                  : s->rank_v;
+    bool is_dummy = layer == 0 && t->ne[known->in == DRV ? 0 : 1] == s->rank_a;
+    uint32_t rank_v = is_dummy ? s->rank_a : s->rank_v;
     uint64_t want[N_DIM] = {1,         s->n_embd, s->n_ffn,  s->n_vocab, 6,
                             s->rank_w, s->rank_a, s->rank_g, rank_v};
     return t->ne[0] == want[known->in] && t->ne[1] == want[known->out] && t->ne[2] == 1 &&
@@ -403,10 +409,10 @@ static int wrong_type(cursor *c, const tensor_header *t, const char *want) {
                    c->name, t->name, t->type, want);
 }
 
-// Bytes of the tensor. Its dimensions are known to be those of the shape, so nothing overflows:
-// at most 2^20 x 2^19 x 4.
-static size_t tensor_size(const tensor_header *t) {
-    size_t n = (size_t)(t->ne[0] * t->ne[1] * t->ne[3]);
+// Bytes of the tensor. Its dimensions are known to be those of the shape, so 64 bits cannot overflow
+// (at most 2^20 x 2^14 x 4); a size_t of 32 bits could.
+static uint64_t tensor_size(const tensor_header *t) {
+    uint64_t n = t->ne[0] * t->ne[1] * t->ne[3];
     if (t->type == PT_Q8_0) return n / PT_BLOCK * PT_BLOCK_SIZE;
     return t->type == PT_F16 ? n * 2 : n * 4;
 }
@@ -427,11 +433,11 @@ static int bind_tensor(cursor *c, parrot_model *model, tensor_header *t, size_t 
     }
     if (!known->is_matrix && t->type != PT_F32) return wrong_type(c, t, "F32");
     if (t->type == PT_Q8_0 && t->ne[0] % PT_BLOCK != 0) return wrong_shape(c, t);
-    size_t size = tensor_size(t);
+    uint64_t size = tensor_size(t);
     if (t->offset % alignment != 0 || t->offset > c->size - data_at ||
         size > c->size - data_at - t->offset) {
         return pt_fail(c->fault, PARROT_E_CORRUPT, (int64_t)t->at,
-                       "%s: tensor %s has %zu bytes at offset %" PRIu64
+                       "%s: tensor %s has %" PRIu64 " bytes at offset %" PRIu64
                        " of the data, but the file has %zu; the copy was cut short, copy it again.",
                        c->name, t->name, size, t->offset, c->size);
     }

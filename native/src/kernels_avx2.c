@@ -15,10 +15,8 @@
 
 #define PT_TILE static inline __attribute__((always_inline))
 
-static inline void f16x16(const uint16_t *p, float *out) {
-    _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)));
-    _mm256_storeu_ps(out + 8,
-                     _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 8))));
+static inline __m256 halves(const uint16_t *p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
 static inline __m256i pair(const int16_t *q) {
@@ -63,7 +61,8 @@ static void pack_q8(const pt_matrix *m, uint8_t *packed) { pt_pack_q8(m, 2, pack
 
 #define PT_NAME "avx2"
 #define PT_TABLE pt_kernels_avx2
-#define PT_F16X16(p, out) f16x16(p, out)
+#define PT_WIDTH 8
+#define PT_HALVES(p) halves(p)
 #define PT_PACKED_Q8
 #include "kernels_body.h"
 
@@ -78,11 +77,9 @@ PT_TILE void rows_q8(const pt_matrix *m, size_t g, const pt_operand *x, size_t r
     }
     tile_q8(m->packed + g * n_blocks * PT_GROUP_BLOCK, n_blocks, q, n_tile, sums);
     for (size_t t = 0; t < n_tile; t++) {
-        float lanes[PT_GROUP];
         __m256 scale = _mm256_set1_ps(x->scale[row + t]);
-        _mm256_storeu_ps(lanes, _mm256_mul_ps(sums[t][0], scale));
-        _mm256_storeu_ps(lanes + 8, _mm256_mul_ps(sums[t][1], scale));
-        store_group(m, g, lanes, y + (row + t) * y_stride, accumulate);
+        sixteen scaled = {{_mm256_mul_ps(sums[t][0], scale), _mm256_mul_ps(sums[t][1], scale)}};
+        store_group(m, g, scaled, y + (row + t) * y_stride, accumulate);
     }
 }
 

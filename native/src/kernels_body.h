@@ -3,7 +3,8 @@
 //
 //     PT_NAME                      the table's name, a string
 //     PT_TABLE                     the table's symbol
-//     PT_F16X16(p, out)            16 halves at p -> 16 floats at out
+//     PT_WIDTH                     floats in this CPU's widest register: 4, 8 or 16
+//     PT_HALVES(p)                 PT_WIDTH halves at p -> lanes
 //     PT_PACKED_Q8                 optionally: matmul_packed_q8 and pack_q8 exist, with intrinsics
 //
 // and is compiled with its own CPU flags, so the compiler vectorises these loops for that CPU. The
@@ -13,43 +14,84 @@
 #include "internal.h"
 #include "pt_exp.h"
 
+#include <float.h>
 #include <math.h>
 
+#ifdef __GNUC__
+#pragma GCC diagnostic ignored "-Wpsabi"  // every function that returns lanes is inlined
+#endif
+
+_Static_assert(FLT_EVAL_METHOD == 0, "floats of excess precision break INV-8: build with SSE2");
+
 enum { L = PT_GROUP };
+
+// Sixteen lanes, as PARTS registers of PT_WIDTH each. GCC and clang vector types: the operators are
+// the CPU's, and no order is left open.
+enum { W = PT_WIDTH, PARTS = L / W };
+typedef float lanes __attribute__((vector_size(4 * PT_WIDTH)));
+typedef int32_t words __attribute__((vector_size(4 * PT_WIDTH)));
+typedef float lanes_at __attribute__((vector_size(4 * PT_WIDTH), aligned(4), may_alias));
+typedef struct sixteen {
+    lanes part[PARTS];
+} sixteen;
+
+PT_INLINE lanes pt_load(const float *p) { return *(const lanes_at *)(const void *)p; }
+PT_INLINE void pt_store(float *p, lanes x) { *(lanes_at *)(void *)p = x; }
+PT_INLINE lanes pt_absolute(lanes x) { return (lanes)((words)x & 0x7fffffff); }
+PT_INLINE lanes pt_larger(lanes a, lanes b) {  // a where b is NaN
+    words is_b = b > a;
+    return (lanes)(((words)b & is_b) | ((words)a & ~is_b));
+}
 
 PT_INLINE float pt_sigmoid(float x) { return 1.0f / (1.0f + pt_exp(-x)); }
 
 // ---- sums in a fixed order
 
-PT_INLINE float pt_fold(const float *lanes) {
-    float s8[8], s4[4];
-    for (int i = 0; i < 8; i++) s8[i] = lanes[i] + lanes[i + 8];
-    for (int i = 0; i < 4; i++) s4[i] = s8[i] + s8[i + 4];
-    return (s4[0] + s4[2]) + (s4[1] + s4[3]);
+// The one tree in which sixteen lanes become a sum: l[i] + l[i + 8], then + 4, then + 2, then + 1.
+PT_INLINE float pt_fold(sixteen x) {
+    for (int n = PARTS / 2; n > 0; n /= 2) {
+        for (int i = 0; i < n; i++) x.part[i] += x.part[i + n];
+    }
+    float s[W];
+    memcpy(s, &x.part[0], sizeof s);
+    for (int n = W / 2; n > 0; n /= 2) {
+        for (int i = 0; i < n; i++) s[i] += s[i + n];
+    }
+    return s[0];
+}
+
+// The n < L floats that no full row of lanes covers.
+PT_INLINE sixteen pt_tail(const float *x, size_t n) {
+    sixteen tail = {{{0}}};
+    memcpy(&tail, x, n * sizeof *x);
+    return tail;
 }
 
 static float pt_sum(const float *x, size_t n) {
-    float lanes[L] = {0};
+    sixteen sum = {{{0}}};
     size_t i = 0;
     for (; i + L <= n; i += L) {
-        for (int l = 0; l < L; l++) lanes[l] += x[i + (size_t)l];
+        for (int p = 0; p < PARTS; p++) sum.part[p] += pt_load(x + i + W * p);
     }
-    for (int l = 0; i < n; i++, l++) lanes[l] += x[i];
-    return pt_fold(lanes);
+    sixteen tail = pt_tail(x + i, n - i);
+    for (int p = 0; p < PARTS && i < n; p++) sum.part[p] += tail.part[p];
+    return pt_fold(sum);
 }
 
 // Sum of (x - mean)^2.
 static float pt_sum_squares(const float *x, float mean, size_t n) {
-    float lanes[L] = {0};
+    sixteen sum = {{{0}}};
     size_t i = 0;
     for (; i + L <= n; i += L) {
-        for (int l = 0; l < L; l++) {
-            float d = x[i + (size_t)l] - mean;
-            lanes[l] += d * d;
+        for (int p = 0; p < PARTS; p++) {
+            lanes d = pt_load(x + i + W * p) - mean;
+            sum.part[p] += d * d;
         }
     }
-    for (int l = 0; i < n; i++, l++) lanes[l] += (x[i] - mean) * (x[i] - mean);
-    return pt_fold(lanes);
+    float tail[L] = {0};
+    for (size_t l = 0; i + l < n; l++) tail[l] = (x[i + l] - mean) * (x[i + l] - mean);
+    for (int p = 0; p < PARTS && i < n; p++) sum.part[p] += pt_load(tail + W * p);
+    return pt_fold(sum);
 }
 
 // ---- element-wise parts of the step. Source of the equations: RWKV-7, arXiv:2503.14456, section 4
@@ -120,26 +162,32 @@ PT_INLINE void wkv_sized(const pt_head *head, size_t n) {
     for (size_t j = 0; j < n; j++) erase[j] = kk[j] * a[j];
     for (size_t i = 0; i < n; i++) {
         float *restrict row = head->S + i * n;
-        float lanes[L] = {0}, read[L] = {0};
+        sixteen held = {{{0}}}, read = {{{0}}};
         float v = head->v[i];
         size_t j = 0;
         for (; j + L <= n; j += L) {
-            for (size_t l = 0; l < L; l++) lanes[l] += row[j + l] * kk[j + l];
-        }
-        for (size_t l = 0; j < n; j++, l++) lanes[l] += row[j] * kk[j];
-        float erased = pt_fold(lanes);
-        for (j = 0; j + L <= n; j += L) {
-            for (size_t l = 0; l < L; l++) {
-                float s = row[j + l] * w[j + l] - erased * erase[j + l] + v * k[j + l];
-                row[j + l] = s;
-                read[l] += s * r[j + l];
+            for (size_t p = 0; p < PARTS; p++) {
+                held.part[p] += pt_load(row + j + W * p) * pt_load(kk + j + W * p);
             }
         }
-        for (size_t l = 0; j < n; j++, l++) {
-            float s = row[j] * w[j] - erased * erase[j] + v * k[j];
-            row[j] = s;
-            read[l] += s * r[j];
+        float tail[L] = {0};
+        for (size_t l = 0; j + l < n; l++) tail[l] = row[j + l] * kk[j + l];
+        for (size_t p = 0; p < PARTS && j < n; p++) held.part[p] += pt_load(tail + W * p);
+        float erased = pt_fold(held);
+        for (j = 0; j + L <= n; j += L) {
+            for (size_t p = 0; p < PARTS; p++) {
+                size_t at = j + W * p;
+                lanes s = pt_load(row + at) * pt_load(w + at) - erased * pt_load(erase + at) +
+                          v * pt_load(k + at);
+                pt_store(row + at, s);
+                read.part[p] += s * pt_load(r + at);
+            }
         }
+        for (size_t l = 0; j + l < n; l++) {
+            row[j + l] = row[j + l] * w[j + l] - erased * erase[j + l] + v * k[j + l];
+            tail[l] = row[j + l] * r[j + l];
+        }
+        for (size_t p = 0; p < PARTS && j < n; p++) read.part[p] += pt_load(tail + W * p);
         head->y[i] = pt_fold(read);
     }
 }
@@ -158,7 +206,7 @@ static void read_out(float *restrict y, const pt_head *head, const float *restri
                      const float *restrict gate, size_t n) {
     float mean = pt_sum(y, n) / (float)n;
     float scale = 1.0f / sqrtf(pt_sum_squares(y, mean, n) / (float)n + 64e-5f);
-    float products[128];
+    float products[128] = {0};
     for (size_t i = 0; i < n; i++) products[i] = head->r[i] * head->k[i] * r_k[i];
     float bonus = pt_sum(products, n);
     for (size_t i = 0; i < n; i++) {
@@ -171,37 +219,33 @@ static void read_out(float *restrict y, const pt_head *head, const float *restri
 
 // x = scale * q with |q| <= PT_Q16_MAX. A row that is not finite becomes scale NaN: NaN in, NaN out.
 static void quantize(const float *restrict x, size_t n, int16_t *restrict q, float *scale) {
-    float lanes[L] = {0}, largest = 0.0f;
-    bool is_finite = true;
-    size_t i = 0;
-    for (; i + L <= n; i += L) {
-        for (size_t l = 0; l < L; l++) {
-            float size = fabsf(x[i + l]);
-            lanes[l] = size > lanes[l] ? size : lanes[l];
+    sixteen size = {{{0}}}, probe = {{{0}}};  // probe: NaN where any x is NaN or infinite
+    for (size_t i = 0; i < n; i += L) {
+        sixteen v = n - i < L ? pt_tail(x + i, n - i) : pt_tail(x + i, L);
+        for (int p = 0; p < PARTS; p++) {
+            size.part[p] = pt_larger(size.part[p], pt_absolute(v.part[p]));
+            probe.part[p] += v.part[p] * 0.0f;
         }
     }
-    for (; i < n; i++) lanes[0] = fabsf(x[i]) > lanes[0] ? fabsf(x[i]) : lanes[0];
-    for (size_t l = 0; l < L; l++) largest = lanes[l] > largest ? lanes[l] : largest;
-    float probe = 0.0f;
-    for (i = 0; i < n; i++) probe += x[i] * 0.0f;  // NaN if any is NaN or infinite
-    is_finite = probe == 0.0f;
-    *scale = is_finite ? largest / PT_Q16_MAX : NAN;
-    float inverse = is_finite && largest > 1e-30f ? PT_Q16_MAX / largest : 0.0f;
-    if (!is_finite) {
+    float sizes[L], largest = 0.0f;
+    memcpy(sizes, &size, sizeof sizes);
+    for (int l = 0; l < L; l++) largest = sizes[l] > largest ? sizes[l] : largest;
+    if (pt_fold(probe) != 0.0f) {
+        *scale = NAN;
         memset(q, 0, n * sizeof *q);
         return;
     }
-    for (i = 0; i < n; i++) {
+    *scale = largest / PT_Q16_MAX;
+    float inverse = largest > 1e-30f ? PT_Q16_MAX / largest : 0.0f;
+    for (size_t i = 0; i < n; i++) {
         float rounded = (x[i] * inverse + 12582912.0f) - 12582912.0f;  // to nearest, ties to even
         q[i] = (int16_t)(int32_t)rounded;
     }
 }
 
 static float half(uint16_t h) {
-    uint16_t in[L] = {h};
-    float out[L];
-    PT_F16X16(in, out);
-    return out[0];
+    uint16_t in[W] = {h};
+    return PT_HALVES(in)[0];
 }
 
 // y[row][o] for outputs [first, last) straight from the file's layout. Rows of x are the inner loop
@@ -246,54 +290,78 @@ static void matmul_mapped_float(const pt_matrix *m, size_t first, size_t last, c
 
 // ---- repacked F32 and F16: 16 output rows interleaved, column by column
 
-// Tile of 4 rows of x against one group. sums (4, L).
-PT_INLINE void tile_float(const pt_matrix *m, const uint8_t *group, const float *const *f,
-                            size_t n_tile, float (*sums)[L]) {
-    for (size_t i = 0; i < m->n_in; i++) {
-        float w[L];
-        if (m->type == PT_F16) {
-            PT_F16X16((const uint16_t *)(const void *)group + i * L, w);
-        } else {
-            memcpy(w, (const float *)(const void *)group + i * L, sizeof w);
+PT_INLINE lanes load_weights(const pt_matrix *m, const uint8_t *group, size_t at) {
+    if (m->type == PT_F32) return pt_load((const float *)(const void *)group + at);
+    return PT_HALVES((const uint16_t *)(const void *)group + at);
+}
+
+PT_INLINE void store_group(const pt_matrix *m, size_t group, sixteen sums, float *y,
+                           bool accumulate) {
+    size_t n = m->n_out - group * L < L ? m->n_out - group * L : L;
+    y += group * L;
+    if (n == L) {
+        for (int p = 0; p < PARTS; p++) {
+            float *to = y + W * p;
+            pt_store(to, accumulate ? pt_load(to) + sums.part[p] : sums.part[p]);
         }
-        for (size_t t = 0; t < n_tile; t++) {
-            for (int l = 0; l < L; l++) sums[t][l] += w[l] * f[t][i];
+        return;
+    }
+    float last[L];
+    memcpy(last, &sums, sizeof last);
+    for (size_t l = 0; l < n; l++) y[l] = accumulate ? y[l] + last[l] : last[l];
+}
+
+// `n_groups` groups against `n_rows` rows of x: four sums in flight hide the latency of an addition.
+PT_INLINE void tile_float(const pt_matrix *m, size_t group, size_t n_groups, const float *f,
+                          size_t n_rows, float *y, size_t y_stride, bool accumulate) {
+    size_t group_size = (size_t)m->n_in * L * (m->type == PT_F16 ? 2 : 4);
+    const uint8_t *packed = m->packed + group * group_size;
+    sixteen sums[4] = {{{{0}}}};
+    for (size_t i = 0; i < m->n_in; i++) {
+        for (size_t g = 0; g < n_groups; g++) {
+            for (size_t p = 0; p < PARTS; p++) {
+                lanes w = load_weights(m, packed + g * group_size, i * L + p * W);
+                for (size_t t = 0; t < n_rows; t++) {
+                    sums[g * n_rows + t].part[p] += w * f[t * m->n_in + i];
+                }
+            }
+        }
+    }
+    for (size_t g = 0; g < n_groups; g++) {
+        for (size_t t = 0; t < n_rows; t++) {
+            store_group(m, group + g, sums[g * n_rows + t], y + t * y_stride, accumulate);
         }
     }
 }
 
-PT_INLINE void store_group(const pt_matrix *m, size_t group, const float *sums, float *y,
-                             bool accumulate) {
-    size_t n = m->n_out - group * L < L ? m->n_out - group * L : L;
-    y += group * L;
-    if (n == L) {
-        for (size_t l = 0; l < L; l++) y[l] = accumulate ? y[l] + sums[l] : sums[l];
-    } else {
-        for (size_t l = 0; l < n; l++) y[l] = accumulate ? y[l] + sums[l] : sums[l];
+PT_INLINE void matmul_typed_float(const pt_matrix *m, size_t first, size_t last,
+                                  const pt_operand *x, size_t n_rows, float *y, size_t y_stride,
+                                  bool accumulate) {
+    size_t t = 0;
+    for (; t + 4 <= n_rows; t += 4) {
+        for (size_t g = first; g < last; g++) {
+            tile_float(m, g, 1, x->f + t * m->n_in, 4, y + t * y_stride, y_stride, accumulate);
+        }
+    }
+    for (; t < n_rows; t++) {
+        size_t g = first;
+        const float *f = x->f + t * m->n_in;
+        float *to = y + t * y_stride;
+        for (; g + 4 <= last; g += 4) tile_float(m, g, 4, f, 1, to, y_stride, accumulate);
+        for (; g + 2 <= last; g += 2) tile_float(m, g, 2, f, 1, to, y_stride, accumulate);
+        for (; g < last; g++) tile_float(m, g, 1, f, 1, to, y_stride, accumulate);
     }
 }
 
 static void matmul_packed_float(const pt_matrix *m, size_t first, size_t last, const pt_operand *x,
                                 size_t n_rows, float *y, size_t y_stride, bool accumulate) {
-    size_t group_size = (size_t)m->n_in * L * (m->type == PT_F16 ? 2 : 4);
-    for (size_t g = first; g < last; g++) {
-        const uint8_t *group = m->packed + g * group_size;
-        for (size_t t = 0; t < n_rows; t += 4) {
-            size_t n_tile = n_rows - t < 4 ? n_rows - t : 4;
-            const float *f[4] = {NULL};
-            float sums[4][L] = {{0}};
-            for (size_t i = 0; i < n_tile; i++) f[i] = x->f + (t + i) * m->n_in;
-            if (n_tile == 4) {
-                tile_float(m, group, f, 4, sums);
-            } else if (n_tile == 1) {
-                tile_float(m, group, f, 1, sums);
-            } else {
-                tile_float(m, group, f, n_tile, sums);
-            }
-            for (size_t i = 0; i < n_tile; i++) {
-                store_group(m, g, sums[i], y + (t + i) * y_stride, accumulate);
-            }
-        }
+    pt_matrix typed = *m;  // a constant type lets the compiler drop the other branch
+    if (m->type == PT_F16) {
+        typed.type = PT_F16;
+        matmul_typed_float(&typed, first, last, x, n_rows, y, y_stride, accumulate);
+    } else {
+        typed.type = PT_F32;
+        matmul_typed_float(&typed, first, last, x, n_rows, y, y_stride, accumulate);
     }
 }
 

@@ -10,11 +10,8 @@
 
 #define PT_TILE static inline __attribute__((always_inline))
 
-static inline void f16x16(const uint16_t *p, float *out) {
-    for (int i = 0; i < 4; i++) {
-        float16x4_t h = vreinterpret_f16_u16(vld1_u16(p + 4 * i));
-        vst1q_f32(out + 4 * i, vcvt_f32_f16(h));
-    }
+static inline float32x4_t four_halves(const uint16_t *p) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
 
 PT_TILE void tile_q8(const uint8_t *group, size_t n_blocks, const int16_t *q, float32x4_t *sums) {
@@ -35,11 +32,10 @@ PT_TILE void tile_q8(const uint8_t *group, size_t n_blocks, const int16_t *q, fl
                 dots[4 * i + 3] = vmlal_high_s16(dots[4 * i + 3], high, x);
             }
         }
-        float scales[PT_GROUP];
-        f16x16((const uint16_t *)(const void *)group, scales);
+        const uint16_t *scales = (const uint16_t *)(const void *)group;
         for (int i = 0; i < 4; i++) {
             float32x4_t dot = vcvtq_f32_s32(vpaddq_s32(dots[2 * i], dots[2 * i + 1]));
-            sums[i] = vaddq_f32(sums[i], vmulq_f32(vld1q_f32(scales + 4 * i), dot));
+            sums[i] = vaddq_f32(sums[i], vmulq_f32(four_halves(scales + 4 * i), dot));
         }
     }
 }
@@ -51,7 +47,8 @@ static void pack_q8(const pt_matrix *m, uint8_t *packed) { pt_pack_q8(m, 2, pack
 
 #define PT_NAME "neon"
 #define PT_TABLE pt_kernels_neon
-#define PT_F16X16(p, out) f16x16(p, out)
+#define PT_WIDTH 4
+#define PT_HALVES(p) four_halves(p)
 #define PT_PACKED_Q8
 #include "kernels_body.h"
 
@@ -60,15 +57,13 @@ static void matmul_packed_q8(const pt_matrix *m, size_t first, size_t last, cons
     size_t n_blocks = m->n_in / PT_BLOCK;
     for (size_t g = first; g < last; g++) {
         for (size_t row = 0; row < n_rows; row++) {
-            float lanes[PT_GROUP];
+            sixteen scaled;
             float32x4_t sums[4];
             for (int i = 0; i < 4; i++) sums[i] = vdupq_n_f32(0.0f);
             tile_q8(m->packed + g * n_blocks * PT_GROUP_BLOCK, n_blocks, x->q + row * m->n_in,
                     sums);
-            for (int i = 0; i < 4; i++) {
-                vst1q_f32(lanes + 4 * i, vmulq_n_f32(sums[i], x->scale[row]));
-            }
-            store_group(m, g, lanes, y + row * y_stride, accumulate);
+            for (int i = 0; i < 4; i++) scaled.part[i] = vmulq_n_f32(sums[i], x->scale[row]);
+            store_group(m, g, scaled, y + row * y_stride, accumulate);
         }
     }
 }

@@ -16,13 +16,19 @@ static const char *const error_names[] = {"ok",       "argument", "input/output"
                                           "no memory", "device",  "aborted"};
 
 const char *parrot_error_name(int code) {
-    size_t i = (size_t)-code;
-    return code <= 0 && i < sizeof error_names / sizeof *error_names ? error_names[i] : "unknown";
+    const int n = sizeof error_names / sizeof *error_names;
+    return code <= 0 && code > -n ? error_names[-code] : "unknown";
 }
 
 // ---- kernels
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+static bool has_f16c(void) {  // clang 14's __builtin_cpu_supports does not know it
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 static bool has_dotprod(void) { return (getauxval(AT_HWCAP) & (1ul << 20)) != 0; }  // ASIMDDP
 #endif
@@ -32,13 +38,12 @@ static const pt_kernels *kernels_at(size_t i) {
     size_t n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+    bool has_avx2 = __builtin_cpu_supports("avx2") && has_f16c();
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
         found[n++] = &pt_kernels_avx512;
     }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) {
-        found[n++] = &pt_kernels_avx2;
-    }
+    if (has_avx2) found[n++] = &pt_kernels_avx2;
 #elif defined(__aarch64__)
     if (has_dotprod()) found[n++] = &pt_kernels_dotprod;
     found[n++] = &pt_kernels_neon;
@@ -156,7 +161,7 @@ static const char *base_name(const char *path) {
 
 static int map_file(parrot_model *model, const char *path, parrot_fault *fault) {
     struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not hang us
     if (fd < 0) {
         return pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be opened: %s; check the path.", path,
                        strerror(errno));

@@ -9,7 +9,8 @@
 
 #define PT_INLINE static inline __attribute__((always_inline))
 
-// exp(x), relative error below 2e-7; 0 below -87.3, clamped above 88. NaN in, NaN out.
+// exp(x), relative error below 2e-7, for x from -87.3 to 88; outside, that of the nearer end. NaN in,
+// NaN out.
 // Cody and Waite's reduction to |r| <= ln(2)/2, then the minimax polynomial of Cephes' expf.
 PT_INLINE float pt_exp(float x) {
     float clamped = x > 88.0f ? 88.0f : x;

@@ -60,9 +60,13 @@ static void follow_utf8(parrot_sampler *sampler, int32_t byte) {
     sampler->utf8_high = lead ? lead->high : 0xbf;
 }
 
+static uint32_t window(const parrot_sampler *sampler) {  // never past `recent`, whatever was set
+    return sampler->recent_len < PARROT_RECENT_MAX ? sampler->recent_len : PARROT_RECENT_MAX;
+}
+
 void parrot_sampler_feed(parrot_sampler *sampler, int32_t token, int is_utf8) {
-    if (sampler->recent_len > 0) {
-        sampler->recent[sampler->recent_n % sampler->recent_len] = token;
+    if (window(sampler) > 0) {
+        sampler->recent[sampler->recent_n % window(sampler)] = token;
         sampler->recent_n++;
     }
     if (is_utf8) follow_utf8(sampler, token);
@@ -71,7 +75,7 @@ void parrot_sampler_feed(parrot_sampler *sampler, int32_t token, int is_utf8) {
 // ---- what may be said, and how likely
 
 static void penalise(const parrot_sampler *sampler, float penalty, size_t n_vocab, float *logits) {
-    uint32_t n = sampler->recent_n < sampler->recent_len ? sampler->recent_n : sampler->recent_len;
+    uint32_t n = sampler->recent_n < window(sampler) ? sampler->recent_n : window(sampler);
     for (uint32_t i = 0; i < n; i++) {
         int32_t token = sampler->recent[i];
         bool is_counted = token < 0 || (size_t)token >= n_vocab;
@@ -88,12 +92,12 @@ static bool is_valid(const parrot_sampling *how) {
            how->repetition >= 0.1f && how->repetition <= 10.0f && how->top_k >= 0;
 }
 
+static bool is_number(float x) { return x > -INFINITY && x < INFINITY; }
+
 static int32_t likeliest(const float *logits, size_t n) {
     int32_t best = -1;
     for (size_t i = 0; i < n; i++) {
-        if (logits[i] > -INFINITY && logits[i] < INFINITY && (best < 0 || logits[i] > logits[best])) {
-            best = (int32_t)i;
-        }
+        if (is_number(logits[i]) && (best < 0 || logits[i] > logits[best])) best = (int32_t)i;
     }
     return best;
 }
@@ -123,13 +127,14 @@ static void sort_by_probability(const float *p, int32_t *order, size_t n) {  // 
     }
 }
 
-// logits -> unnormalised probabilities, the likeliest 1; returns how many survive min-p.
+// logits -> unnormalised probabilities, the likeliest 1; returns how many survive min-p: one or more.
+// A division, because the inverse of the smallest temperatures is infinite, and 0 * infinity no number.
 static size_t keep_likely(const parrot_sampling *how, float *logits, size_t n, int32_t best,
                           int32_t *order) {
-    float largest = logits[best], inverse = 1.0f / how->temperature;
+    float largest = logits[best];
     size_t n_kept = 0;
     for (size_t i = 0; i < n; i++) {
-        float p = logits[i] > -INFINITY ? pt_exp((logits[i] - largest) * inverse) : 0.0f;
+        float p = is_number(logits[i]) ? pt_exp((logits[i] - largest) / how->temperature) : 0.0f;
         logits[i] = p;
         // One in a billion is below what top_p = 1 would ever show; it keeps the sort short.
         if (p > 1e-9f && p >= how->min_p) order[n_kept++] = (int32_t)i;

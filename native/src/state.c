@@ -35,7 +35,7 @@ uint32_t pt_crc32(uint32_t crc, const void *bytes, size_t size) {
 
 size_t parrot_state_len(const parrot_shape *s) {
     if (s->n_layer < 1 || s->n_layer > 256 || s->head_size < 16 || s->head_size > 128 ||
-        s->n_embd < s->head_size || s->n_embd > 1u << 16 || s->n_embd % s->head_size != 0) {
+        s->n_embd < s->head_size || s->n_embd > 1u << 14 || s->n_embd % s->head_size != 0) {
         return 0;
     }
     return (size_t)s->n_layer * s->n_embd * (2 + (size_t)s->head_size);

@@ -12,6 +12,7 @@
     │  ├─ DeviceRefused     present, but busy or not permitted
     │  └─ DeviceTimeout     answered once, then not
     └─ EngineError          the network could not run
+       └─ Aborted           it was told to stop, and did                   .n_done
 
 The message is one sentence: `where: what was seen, what was expected; what to do.` It is raised by
 the layer that knows the fact, wrapped at most once with `from`, and shown by `parrot.app` alone.
@@ -78,3 +79,11 @@ class DeviceTimeout(DeviceError):
 
 class EngineError(ParrotError):
     """The network could not run."""
+
+
+class Aborted(EngineError):
+    """A forward call ended by its abort flag, after `n_done` tokens."""
+
+    def __init__(self, message: str, *, n_done: int = 0) -> None:
+        super().__init__(message)
+        self.n_done = n_done

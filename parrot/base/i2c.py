@@ -8,7 +8,7 @@ protocol with chips made of Python, for the simulator and for tests, and it can 
 from __future__ import annotations
 
 import errno
-from typing import Protocol
+from typing import Any, Protocol
 
 from parrot.base.errors import DeviceError, DeviceMissing, DeviceRefused, DeviceTimeout
 
@@ -98,7 +98,7 @@ class SMBusI2C:
     def close(self) -> None:
         self._bus.close()
 
-    def _transfer(self, address: int, *messages: object) -> None:
+    def _transfer(self, address: int, *messages: Any) -> None:
         try:
             self._bus.i2c_rdwr(*messages)
         except OSError as exc:

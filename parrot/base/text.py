@@ -9,6 +9,7 @@ bytes become characters at the last moment, and what was lost shows as U+FFFD.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 
 END_OF_DOCUMENT = b"\x00"
@@ -20,6 +21,7 @@ RECALLED = b"\x16"  # a recalled memory follows
 
 # C0 but tab and newline, DEL, and C1: none of them is text.
 _CONTROLS = {c: None for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)}
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean_text(text: str) -> str:
@@ -27,8 +29,8 @@ def clean_text(text: str) -> str:
 
     Lone surrogates, which a terminal hands over for bytes that are not UTF-8, become U+FFFD.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _SURROGATES.sub("\ufffd", text.translate(_CONTROLS))
 
 
 def companion_turn(text: str) -> bytes:

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parrot import _native
-from parrot.base.errors import ConfigError, EngineError, FileError
+from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.state import State, load_state, state_from_bytes
-from parrot.model.weights import open_model
 from parrot.model.tokenizer import ByteTokenizer, Tokenizer, tokenizer_of
+from parrot.model.weights import open_model
 
 F32 = NDArray[np.float32]
 Tokens = bytes | Sequence[int] | NDArray[np.integer[Any]]
@@ -106,7 +106,10 @@ class Model:
         return State(self._native, np.zeros(self._about["state_len"], np.float32))
 
     def load_state(self, path: str | Path) -> State:
-        """Return the state in a file. Raises: FileError, FormatError, CorruptError, MismatchError."""
+        """Return the state in a file.
+
+        Raises: FileError, FormatError, CorruptError; MismatchError for another model's (INV-2).
+        """
         return load_state(self._native, self._about["state_len"], Path(path))
 
     def state_from_bytes(self, blob: bytes, where: str = "state") -> State:
@@ -121,8 +124,8 @@ class Model:
         """Live `tokens`; return the logits after the last, or after each with `every`.
 
         Shapes: (n_vocab,) f32, or (len(tokens), n_vocab).
-        Raises: EngineError for a token outside the vocabulary (nothing was lived), or when `abort`
-                was set: then `state.position` says how far it came. ValueError without tokens.
+        Raises: EngineError for a token outside the vocabulary (nothing was lived); Aborted when
+                `abort` was set: `state.position` says how far it came; ValueError without tokens.
         """
         ids = _ids(tokens)
         logits = self._run(ids, (state,), np.array([len(ids)], np.int32), every, abort)
@@ -182,11 +185,14 @@ class Model:
         Raises: ConfigError for settings out of range; EngineError as `forward`.
         """
         how = sampling or Sampling(temperature=temperature, top_p=top_p)
-        sampler = new_sampler(
-            how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop)
-        )
+        sampler = new_sampler(how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop))
         if prompt:
-            self.forward(self._ids_of(prompt), state, abort=abort)
+            try:
+                self.forward(self._ids_of(prompt), state, abort=abort)
+            except Aborted:
+                if stop:
+                    self.forward(self._ids_of(stop), state)
+                return iter(())
         elif state.position == 0:
             self.forward(self._ids_of(END_OF_DOCUMENT), state)
         return self._say(state, sampler, stop, max_bytes, abort)
@@ -258,9 +264,10 @@ class Model:
             pool.append(work)
         self._advance(states, counts, n_done)
         if n_done < len(ids):
-            raise EngineError(
+            raise Aborted(
                 f"forward: stopped by its abort flag after {n_done} of {len(ids)} tokens; "
-                "live the rest, or go back to a copy of the state."
+                "live the rest, or go back to a copy of the state.",
+                n_done=n_done,
             )
         return logits
 

@@ -31,9 +31,10 @@ MAGIC = b"GGUF"
 VERSION = 3
 ALIGNMENT = 32  # bytes; what a file means that does not say `general.alignment`
 
-N_ENTRIES_MAX = 65_536  # metadata keys, and tensors
-KEY_SIZE_MAX = 65_535
-NAME_SIZE_MAX = 64
+N_KEYS_MAX = 4_096
+N_TENSORS_MAX = 16_384
+KEY_SIZE_MAX = 255
+NAME_SIZE_MAX = 63
 N_DIMS_MAX = 4
 ROWS_SIZE = 1 << 24  # bytes of float32 that the writer encodes at a time
 
@@ -103,13 +104,13 @@ def read_gguf(path: Path) -> GGUF:
     except OSError as exc:
         raise file_error(path, exc, "read") from exc
     cursor = _Cursor(path, blob)
-    n_tensors = cursor.count("tensors", entry_size=8 + 4 + 8 + 4 + 8)
-    n_keys = cursor.count("metadata keys", entry_size=8 + 4 + 1)
+    n_tensors = cursor.count("tensors", N_TENSORS_MAX)
+    n_keys = cursor.count("metadata keys", N_KEYS_MAX)
     metadata: dict[str, Value] = {}
     for _ in range(n_keys):
-        key = cursor.string("metadata key", KEY_SIZE_MAX)
-        if not key or key in metadata:
-            raise cursor.corrupt(f"metadata key {key!r} is empty or doubled")
+        key = cursor.name("metadata key", KEY_SIZE_MAX)
+        if key in metadata:
+            raise cursor.corrupt(f"metadata key {key} appears twice")
         metadata[key] = cursor.value(key)
     alignment = _alignment(path, metadata)
     tensors = _read_entries(cursor, n_tensors, alignment)
@@ -183,10 +184,10 @@ def _read_entries(cursor: _Cursor, n_tensors: int, alignment: int) -> dict[str, 
 
 
 def _read_entry(cursor: _Cursor, alignment: int) -> TensorEntry:
-    name = cursor.string("tensor name", NAME_SIZE_MAX)
+    name = cursor.name("tensor name", NAME_SIZE_MAX)
     n_dims = int(cursor.scalar("<I"))
-    if not name or not 1 <= n_dims <= N_DIMS_MAX:
-        raise cursor.corrupt(f"tensor {name!r} has {n_dims} dimensions, expected 1 to {N_DIMS_MAX}")
+    if not 1 <= n_dims <= N_DIMS_MAX:
+        raise cursor.corrupt(f"tensor {name} has {n_dims} dimensions, expected 1 to {N_DIMS_MAX}")
     dims = tuple(int(cursor.scalar("<Q")) for _ in range(n_dims))[::-1]
     type_id = int(cursor.scalar("<I"))
     if type_id not in TensorType.__members__.values():
@@ -233,21 +234,27 @@ class _Cursor:
         value: int | float = struct.unpack(code, self.take(struct.calcsize(code)))[0]
         return value
 
-    def count(self, what: str, entry_size: int) -> int:
-        """Return a count of entries that take at least `entry_size` bytes each."""
+    def count(self, what: str, n_max: int) -> int:
         n = int(self.scalar("<Q"))
-        if n > min(N_ENTRIES_MAX, (self.size - self.position) // entry_size):
-            raise self.corrupt(f"the header counts {n:,} {what}, more than it can hold")
+        if n > n_max:
+            raise self.corrupt(f"the header counts {n:,} {what}, expected at most {n_max:,}")
         return n
 
-    def string(self, what: str, size_max: int) -> str:
-        size = int(self.scalar("<Q"))
-        if size > size_max:
-            raise self.corrupt(f"{what} has {size:,} bytes, expected at most {size_max:,}")
+    def string(self, what: str) -> str:
         try:
-            return self.take(size).decode()
+            return self.take(int(self.scalar("<Q"))).decode()
         except UnicodeDecodeError as exc:
             raise self.corrupt(f"{what} is not UTF-8") from exc
+
+    def name(self, what: str, size_max: int) -> str:
+        """Return a string of printable ASCII, as all keys and names are."""
+        size = int(self.scalar("<Q"))
+        if not 1 <= size <= size_max:
+            raise self.corrupt(f"a {what} has {size:,} bytes, expected 1 to {size_max}")
+        raw = self.take(size)
+        if not all(0x20 <= byte < 0x7F for byte in raw):
+            raise self.corrupt(f"a {what} is {raw[:20]!r}, expected printable ASCII")
+        return raw.decode("ascii")
 
     def value(self, key: str) -> Value:
         kind = int(self.scalar("<I"))
@@ -257,7 +264,7 @@ class _Cursor:
 
     def _item(self, key: str, kind: int) -> str | int | float | bool:
         if kind == _STRING:
-            return self.string(key, self.size)
+            return self.string(key)
         if kind == _BOOL:
             flag = self.scalar("<B")
             if flag > 1:
@@ -272,7 +279,7 @@ class _Cursor:
         if kind == _STRING:
             if n > (self.size - self.position) // 8:
                 raise self.corrupt(f"{key} counts {n:,} strings, more than the file can hold")
-            return [self.string(key, self.size) for _ in range(n)]
+            return [self.string(key) for _ in range(n)]
         if kind == _BOOL or kind in _SCALARS:
             dtype = np.dtype("u1" if kind == _BOOL else _SCALARS[kind])
             return np.frombuffer(self.take(n * dtype.itemsize), dtype)

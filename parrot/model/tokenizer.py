@@ -70,6 +70,10 @@ class WorldTokenizer:
                 f"vocabulary: no token for byte {absent[0]:#04x}, expected all 256; this is "
                 "not an RWKV vocabulary."
             )
+        if len(self._ids) != sum(token is not None for token in vocabulary):
+            raise FormatError(
+                "vocabulary: a token appears twice, expected each once; convert the model again."
+            )
         lengths: dict[bytes, set[int]] = {}
         for token in self._ids:
             lengths.setdefault(token[:2], set()).add(len(token))

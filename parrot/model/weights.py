@@ -8,7 +8,6 @@ name, dimensions and format. Writing is the same table read the other way.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parrot.base.errors import CorruptError, FormatError
-from parrot.base.files import file_error
 from parrot.base.text import END_OF_TURN
 from parrot.model.codec import F32Array, TensorType
 from parrot.model.gguf import GGUF, TensorSource, Value, read_gguf, write_gguf
@@ -28,7 +26,6 @@ from parrot.model.tokenizer import BYTE_VOCABULARY, Vocabulary, escape_token, un
 
 ARCHITECTURE = "rwkv7"
 LAYER_NORM_EPS = 1e-5  # of every published RWKV-7; the group norm's 64e-5 has no key
-MODEL_ID_SIZE = 8
 
 # Shape field -> metadata key. The vocabulary's size is the length of its token list.
 SHAPE_KEYS = {
@@ -112,20 +109,6 @@ def write_model(
         for spec in tensor_specs(source.shape)
     ]
     write_gguf(path, _metadata(source, matrix), tensors)
-
-
-def model_sha256(path: Path) -> str:
-    """Return the SHA-256 of the file in hex. A state remembers the first 8 bytes as model id."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise file_error(path, exc, "read") from exc
-
-
-def model_id(path: Path) -> bytes:
-    """Return the 8 bytes by which a state knows the model that grew it (INV-2)."""
-    return bytes.fromhex(model_sha256(path))[:MODEL_ID_SIZE]
 
 
 def _metadata(source: ModelSource, matrix: TensorType) -> dict[str, Value]:

@@ -5,8 +5,8 @@
     PYTHONPATH=. python tests/golden/make_reference.py
 
 writes `tiny.gguf`, a small model in F16 with odd ranks, and `tiny.npz`, the tokens it was fed,
-the logits of `rwkv` (cpu, fp32) after each, and where they come from. It prints how far the logits
-moved from those that were there.
+the logits of `rwkv` (cpu, fp32) after each, and where they come from; and `tensors.pth`, a handful
+of tensors as torch saves them. It prints how far the logits moved from those that were there.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def rwkv_logits(checkpoint: dict[str, Any], tokens: list[int], folder: Path) -> 
     import torch
     from rwkv.model import RWKV
 
+    torch.set_num_threads(1)
     tensors = {name: torch.from_numpy(value.copy()) for name, value in checkpoint.items()}
     torch.save(tensors, folder / "model.pth")
     model, state, logits = RWKV(model=str(folder / "model"), strategy="cpu fp32"), None, []
@@ -50,16 +51,35 @@ def rwkv_logits(checkpoint: dict[str, Any], tokens: list[int], folder: Path) -> 
     return np.stack(logits)
 
 
-def main() -> None:
+def tiny_checkpoint() -> dict[str, Any]:
+    """Return the weights, matrices already rounded to F16 so that the file holds them exactly."""
     checkpoint = random_checkpoint(SHAPE, seed=26)
-    matrices = {name for name, value in checkpoint.items() if value.squeeze().ndim == 2}
-    for name in matrices - {name for name in matrices if name.endswith("r_k")}:
-        checkpoint[name] = checkpoint[name].astype(np.float16).astype(np.float32)
+    for name, value in checkpoint.items():
+        if value.squeeze().ndim == 2 and not name.endswith("r_k"):
+            checkpoint[name] = value.astype(np.float16).astype(np.float32)
+    return checkpoint
+
+
+def write_tiny(path: Path) -> None:
+    write_model(path, checkpoint_source(tiny_checkpoint(), BYTE_VOCABULARY), TensorType.F16)
+
+
+def write_pth(path: Path) -> None:
+    """Save one tensor in each format we read, a part of a storage, and a module's own names."""
+    import torch
+
+    values = torch.arange(6.0).reshape(1, 2, 3) / 4
+    tensors = torch.nn.ModuleDict({"module": torch.nn.Linear(3, 2)}).state_dict()
+    kinds = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+    tensors.update({name: values.to(kind) for name, kind in kinds.items()}, slice=values[0, 1])
+    torch.save(tensors, path)
+
+
+def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        logits = rwkv_logits(checkpoint, TOKENS, Path(folder))
-    write_model(
-        HERE / "tiny.gguf", checkpoint_source(checkpoint, BYTE_VOCABULARY), TensorType.F16
-    )
+        logits = rwkv_logits(tiny_checkpoint(), TOKENS, Path(folder))
+    write_tiny(HERE / "tiny.gguf")
+    write_pth(HERE / "tensors.pth")
     if (HERE / "tiny.npz").exists():
         with np.load(HERE / "tiny.npz") as before:
             print(f"logits moved by at most {np.abs(before['logits'] - logits).max():.1e}")

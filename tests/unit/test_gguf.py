@@ -45,6 +45,12 @@ def test_q8_0_of_a_group_worked_by_hand() -> None:
     assert encode(values, TensorType.Q8_0)[:5] == bytes([0x00, 0x3C, 127, 1, 0xFF])
 
 
+def test_q8_0_of_weights_too_small_for_an_inverse_is_zero() -> None:
+    group = encode_q8_0(np.array([1e-40, -1e-40, *[0] * 30], np.float32))[0]
+    assert group["scale"] == 0
+    assert not group["q"].any()
+
+
 def test_q8_0_is_that_of_the_peer_library_to_the_bit() -> None:
     quants = pytest.importorskip("gguf", reason="the package gguf is not installed").quants
     rng = np.random.default_rng(0)
@@ -60,6 +66,7 @@ def test_q8_0_is_that_of_the_peer_library_to_the_bit() -> None:
     assert np.array_equal(decode(ours.tobytes(), values.shape, TensorType.Q8_0), back)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=32, max_size=32))
 def test_q8_0_error_is_at_most_half_a_step(values: list[float]) -> None:
     x = np.array(values, np.float32)
@@ -228,20 +235,24 @@ HUGE = (1 << 64) - 1
     [
         (build([], [], counts=(HUGE, 0)), "counts 18,446,744,073,709,551,615 tensors"),
         (build([], [], counts=(0, HUGE)), "counts 18,446,744,073,709,551,615 metadata keys"),
-        (build([], [], counts=(0, 9)), "counts 9 metadata keys, more than it can hold"),
-        (build([text("k") + struct.pack("<IQ", 8, HUGE)], []), "k has 18,446,744,073,709,551,615"),
+        (build([], [], counts=(0, 9)), "a metadata key has 0 bytes, expected 1 to 255"),
+        (
+            build([text("k") + struct.pack("<IQ", 8, HUGE)], []),
+            "the header wants 18,446,744,073,709,",
+        ),
         (build([text("k") + struct.pack("<IIQ", 9, 8, HUGE)], []), "k counts 18,446,744,"),
         (build([text("k") + struct.pack("<IIQ", 9, 4, HUGE)], []), "the header wants 73,786,976,"),
         (build([text("k") + struct.pack("<IIQ", 9, 9, 1)], []), "k is an array of type 9"),
         (build([text("k") + struct.pack("<I", 13)], []), "k has value type 13, expected 0 to 12"),
         (build([text("k") + struct.pack("<IB", 7, 2)], []), "k is 2, expected a truth value"),
         (build([text("k") + struct.pack("<I", 8) + text(b"\xff")], []), "k is not UTF-8"),
-        (build([u32("k", 1), u32("k", 2)], []), "metadata key 'k' is empty or doubled"),
-        (build([u32("", 1)], []), "metadata key '' is empty or doubled"),
+        (build([u32("k", 1), u32("k", 2)], []), "metadata key k appears twice"),
+        (build([u32("", 1)], []), "a metadata key has 0 bytes, expected 1 to 255"),
+        (build([u32("kö", 1)], []), "a metadata key is b'k\\xc3\\xb6', expected printable ASCII"),
         (build([u32("general.alignment", 0)], []), "general.alignment is 0, expected a power"),
         (build([u32("general.alignment", 48)], []), "general.alignment is 48, expected a power"),
-        (build([], [entry(dims=())]), "tensor 'x' has 0 dimensions, expected 1 to 4"),
-        (build([], [entry(dims=(1,) * 5)]), "tensor 'x' has 5 dimensions"),
+        (build([], [entry(dims=())]), "tensor x has 0 dimensions, expected 1 to 4"),
+        (build([], [entry(dims=(1,) * 5)]), "tensor x has 5 dimensions"),
         (build([], [entry(dims=(0,))]), "tensor x has dimensions (0,), impossible for F32"),
         (build([], [entry(dims=(33,), kind=8)]), "(33,), impossible for Q8_0"),
         (build([], [entry(dims=(1 << 62, 1 << 62))]), "but the file has"),
@@ -250,7 +261,7 @@ HUGE = (1 << 64) - 1
         (build([], [entry(), entry(offset=32)], bytes(64)), "tensor x appears twice"),
         (build([], [entry(), entry("y")], bytes(64)), "y is at data offset 0, expected 32"),
         (build([], [entry()], bytes(33)), "the file has 97 bytes, expected 96"),
-        (build([], [entry("n" * 65)]), "tensor name has 65 bytes, expected at most 64"),
+        (build([], [entry("n" * 64)]), "a tensor name has 64 bytes, expected 1 to 63"),
     ],
     ids=str,
 )
@@ -298,6 +309,8 @@ def rewrite(blob: bytes, folder: Path, change: Any) -> Path:
          "architecture 'llama', expected 'rwkv7'"),
         (lambda m, t: m.pop("rwkv7.block_count"), CorruptError,
          "rwkv7.block_count is None, expected an integer"),
+        (lambda m, t: m.update({"rwkv7.block_count": True}), CorruptError,
+         "rwkv7.block_count is True, expected an integer"),
         (lambda m, t: m.update({"rwkv7.wkv.head_size": 12}), FormatError, "head_size is 12"),
         (lambda m, t: m.update({"rwkv7.attention.layer_norm_epsilon": 0.1}), FormatError,
          "layer_norm_epsilon is 0.1"),
@@ -344,7 +357,7 @@ def use(path: Path) -> None:
         pass
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cut=st.integers(0, 10**9))
 def test_a_cut_model_is_refused(
     cut: int, small_blob: bytes, tmp_path_factory: pytest.TempPathFactory
@@ -356,7 +369,7 @@ def test_a_cut_model_is_refused(
         open_model(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_flipped_bits_raise_nothing_but_parrot_errors(
     data: st.DataObject, small_blob: bytes, tmp_path_factory: pytest.TempPathFactory
@@ -370,7 +383,7 @@ def test_flipped_bits_raise_nothing_but_parrot_errors(
     use(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_noise_after_the_magic_raises_nothing_but_parrot_errors(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes

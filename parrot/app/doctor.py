@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check every organ, one line each, with what to do about the ones that are not well.
+
+examples:
+  parrot doctor
+  parrot doctor --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from parrot.app.options import add_model_options, open_model, soul_path
+from parrot.base.errors import ParrotError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the doctor says of one organ. `is_well` False comes with what to do in `says`."""
+
+    organ: str
+    is_well: bool
+    says: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--soul", metavar="FILE", help="where its state is kept")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_model_options(parser)
+
+
+def _python(args: argparse.Namespace) -> str:
+    import numpy
+
+    return f"{platform.python_version()}, numpy {numpy.__version__}, {platform.machine()}"
+
+
+def _cpu(args: argparse.Namespace) -> str:
+    from parrot import _native
+
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores; kernels {', '.join(_native.cpu_names())} (PARROT_CPU chooses)"
+
+
+def _memory(args: argparse.Namespace) -> str:
+    sizes = {}
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            name, value = line.split(":")
+            sizes[name] = int(value.split()[0]) // 1024
+    return f"{sizes['MemAvailable']:,} MB free of {sizes['MemTotal']:,}"
+
+
+def _model(args: argparse.Namespace) -> str:
+    begun = time.perf_counter()
+    model = open_model(args)
+    state = model.new_state()
+    model.forward(b"\x00", state)
+    ms = (time.perf_counter() - begun) * 1e3
+    begun = time.perf_counter()
+    for _ in range(50):
+        model.forward(b" ", state)
+    rate = 50 / (time.perf_counter() - begun)
+    about = model.describe()
+    return (
+        f"{model.path.name} {model.id}: {about['n_layer']} layers of {about['n_embd']}, "
+        f"first byte in {ms:.0f} ms, {rate:,.0f} bytes/s ({about['cpu']} x {about['threads']})"
+    )
+
+
+def _soul(args: argparse.Namespace) -> str:
+    model = open_model(args)
+    path = soul_path(args, model)
+    if not path.exists():
+        return f"{path}: not born yet; the first talk makes it"
+    state = model.load_state(path)
+    return f"{path}: {state.position:,} bytes lived"
+
+
+def _disk(args: argparse.Namespace) -> str:
+    folder = soul_path(args, open_model(args)).parent
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise ParrotError(f"{folder}: not writable; remount it, or choose a place with --soul.")
+    free = shutil.disk_usage(folder).free >> 20
+    if free < 16:
+        raise ParrotError(f"{folder}: {free} MB free, expected 16; free some space.")
+    return f"{folder}: {free:,} MB free"
+
+
+ORGANS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "python": _python,
+    "cpu": _cpu,
+    "memory": _memory,
+    "model": _model,
+    "soul": _soul,
+    "disk": _disk,
+}
+
+
+def examine(args: argparse.Namespace) -> Iterator[Finding]:
+    """Yield one finding an organ."""
+    for organ, check in ORGANS.items():
+        try:
+            yield Finding(organ, True, check(args))
+        except (ParrotError, OSError) as exc:
+            yield Finding(organ, False, str(exc))
+
+
+def run(args: argparse.Namespace) -> int:
+    findings = []
+    for finding in examine(args):
+        findings.append(finding)
+        if not args.json:
+            print(f"{'ok ' if finding.is_well else 'ill'}  {finding.organ:<8} {finding.says}")
+    if args.json:
+        print(json.dumps({"organs": [asdict(finding) for finding in findings]}))
+    return 0 if all(finding.is_well for finding in findings) else 1

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, and what they open."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parrot.engine.generate import Sampling
+    from parrot.engine.model import Model
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --device, --threads."""
+    parser.add_argument("--model", metavar="FILE", help="a GGUF file (default: the bundled model)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="where to compute: cpu")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one a core")
+
+
+def open_model(args: argparse.Namespace) -> Model:
+    """Open the model the options name; say so when it could not be repacked for this CPU."""
+    from parrot.engine.model import Model
+
+    model = Model.open(args.model, device=args.device, threads=args.threads)
+    about = model.describe()
+    if not about["repacked"] and about["cpu"] != "scalar":
+        print(
+            "parrot: not enough memory to repack the model for this CPU; running slower from the "
+            "mapped file.",
+            file=sys.stderr,
+        )
+    return model
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add --temperature, --top-p, --top-k, --min-p, --repetition, --seed, --max-bytes."""
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy")
+    group.add_argument("--top-p", type=float, default=0.9, metavar="P")
+    group.add_argument("--top-k", type=int, default=0, metavar="K", help="0 keeps all")
+    group.add_argument("--min-p", type=float, default=0.0, metavar="P")
+    group.add_argument("--repetition", type=float, default=1.0, metavar="X", help="1 is off")
+    group.add_argument("--seed", type=int, metavar="N", help="default: new each time")
+    group.add_argument("--max-bytes", type=int, default=400, metavar="N", help="of one reply")
+
+
+def sampling_of(args: argparse.Namespace) -> Sampling:
+    """Return the settings. Raises: ConfigError for one out of range."""
+    from parrot.base.errors import ConfigError
+    from parrot.engine.generate import Sampling
+
+    if not 1 <= args.max_bytes <= 1_000_000:
+        raise ConfigError(f"--max-bytes: {args.max_bytes}, expected 1 to 1000000; choose another.")
+    return Sampling(
+        temperature=args.temperature,
+        top_p=args.top_p,
+        top_k=args.top_k,
+        min_p=args.min_p,
+        repetition=args.repetition,
+    )
+
+
+def soul_path(args: argparse.Namespace, model: Model) -> Path:
+    """Return where the state is kept: --soul, or one file a model in the user's data folder."""
+    if args.soul:
+        return Path(args.soul)
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "parrot" / f"{model.id}.state"

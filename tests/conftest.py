@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models that several tests share: small, random, made once a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import parrot
+from parrot.model.codec import TensorType
+from parrot.model.random_model import write_random_model
+from parrot.model.shape import Shape
+
+TINY = Shape.standard(n_layer=2, n_embd=128)
+
+
+@pytest.fixture(scope="session")
+def model_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One random model of 2 layers of 128 in each type of matrix."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {kind.name: folder / f"tiny.{kind.name}.gguf" for kind in TensorType}
+    for name, path in paths.items():
+        write_random_model(path, TINY, seed=5, matrix=TensorType[name])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def model(model_paths: dict[str, Path]) -> parrot.Model:
+    """The Q8_0 one, on one thread."""
+    return parrot.Model.open(model_paths["Q8_0"], threads=1)
