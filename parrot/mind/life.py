@@ -56,7 +56,7 @@ class Life:
         total = sum(len(turn.heard) + len(turn.said) for turn in turns)
         self._kept_at = state.position
         is_long = self._replay(state, turns, total, progress, abort)
-        if is_long or (turns and last_bytes is not None):
+        if turns and (is_long or last_bytes is not None):
             self._leave(state, turns[-1])
         return state
 
