@@ -22,7 +22,7 @@ from parrot.engine.model import Model
 from parrot.engine.state import State
 from parrot.mind.feedback import recognise
 from parrot.mind.hormones import HORMONES, after, bend, level_at
-from parrot.mind.life import Life, Progress, snapshot_here
+from parrot.mind.life import Life, Progress
 from parrot.mind.soul import Entry, Name, Soul
 from parrot.mind.speech import Measure, Speech, speak
 from parrot.mind.turn import Turn, opening, packed_tokens, stop_of
@@ -142,7 +142,8 @@ class Companion:
     def save(self, name: str) -> None:
         """Give the present a name that stays."""
         self.soul.save(name, self._clock.wall_s())
-        snapshot_here(self._life, self.soul, self.state)
+        if turn := self.soul.turn(self.soul.tip):
+            self._life.keep(self.state, turn)  # so that going there costs no replay
 
     def branch(self, name: str) -> None:
         """Go on from here along a new line."""

@@ -170,10 +170,3 @@ class Life:
                 i += 1
         return drop
 
-
-def snapshot_here(life: Life, soul: Soul, state: State) -> None:
-    """Keep the state of the tip, so that a name given to it costs no replay later."""
-    turn = soul.turn(soul.tip)
-    if turn is None:
-        raise FileError(f"{soul.path}: it has lived nothing yet; talk first.", path=soul.path)
-    life.keep(state, turn)
