@@ -169,4 +169,3 @@ class Life:
             else:
                 i += 1
         return drop
-

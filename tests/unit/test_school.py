@@ -142,8 +142,14 @@ def test_no_document_in_both_sets(training, heldout):
 
 
 def test_held_out_wordings_stay_out_of_training(training):
-    held = [alt for lang in ("en", "zh") for alts in world.book(lang).rules.values()
-            if len(alts) > 2 for alt in alts if alt.held]
+    held = [
+        alt
+        for lang in ("en", "zh")
+        for alts in world.book(lang).rules.values()
+        if len(alts) > 2
+        for alt in alts
+        if alt.held
+    ]
     used = {template for document in training for template, _ in document.shares}
     assert len(held) > 10
     assert not used & {alt.tid for alt in held}
@@ -151,8 +157,11 @@ def test_held_out_wordings_stay_out_of_training(training):
 
 def test_sums_are_right(training):
     text = whole(training)
-    found = re.findall(r"(?im)^(?:what is|how much is|what's) (\d+) (plus|minus|times) "
-                       r"(\d+)\??\n\D*(\d+)", text)
+    found = re.findall(
+        r"(?im)^(?:what is|how much is|what's) (\d+) (plus|minus|times) "
+        r"(\d+)\??\n\D*(\d+)",
+        text,
+    )
     assert len(found) >= 3
     work = {"plus": int.__add__, "minus": int.__sub__, "times": int.__mul__}
     for a, kind, b, result in found:
@@ -161,18 +170,25 @@ def test_sums_are_right(training):
 
 def test_calendar_is_right():
     assert [numbers.LENGTHS[m - 1] for m in range(1, 13)] == [
-        calendar.monthrange(2023, m)[1] for m in range(1, 13)]
+        calendar.monthrange(2023, m)[1] for m in range(1, 13)
+    ]
     assert [numbers.month(m, "en") for m in range(1, 13)] == list(calendar.month_name)[1:]
     assert [numbers.weekday(d, "en") for d in range(8)] == [*calendar.day_name, "Monday"]
     assert numbers.weekday(6, "zh") == "星期天"
     assert numbers.season(1, "en") == "winter" and numbers.season(7, "zh") == "夏天"
 
 
-@pytest.mark.parametrize(("hour", "minute", "en", "zh"), [
-    (3, 0, "three o'clock", "三点整"), (2, 30, "half past two", "两点半"),
-    (12, 45, "quarter to one", "十二点四十五分"), (9, 25, "twenty-five past nine", "九点二十五分"),
-    (9, 5, "five past nine", "九点零五分"), (11, 40, "twenty to twelve", "十一点四十分"),
-])
+@pytest.mark.parametrize(
+    ("hour", "minute", "en", "zh"),
+    [
+        (3, 0, "three o'clock", "三点整"),
+        (2, 30, "half past two", "两点半"),
+        (12, 45, "quarter to one", "十二点四十五分"),
+        (9, 25, "twenty-five past nine", "九点二十五分"),
+        (9, 5, "five past nine", "九点零五分"),
+        (11, 40, "twenty to twelve", "十一点四十分"),
+    ],
+)
 def test_clock_is_read_right(hour, minute, en, zh):
     assert numbers.clock(hour, minute, "en") == en
     assert numbers.clock(hour, minute, "zh") == zh
@@ -180,11 +196,22 @@ def test_clock_is_read_right(hour, minute, en, zh):
 
 @pytest.mark.parametrize("number", [0, 2, 10, 11, 20, 21, 99])
 def test_numbers_are_spelled(number):
-    assert numbers.spell(number, "zh") == {0: "零", 2: "二", 10: "十", 11: "十一", 20: "二十",
-                                           21: "二十一", 99: "九十九"}[number]
-    assert numbers.spell(number, "en") == {0: "zero", 2: "two", 10: "ten", 11: "eleven",
-                                           20: "twenty", 21: "twenty-one",
-                                           99: "ninety-nine"}[number]
+    assert (
+        numbers.spell(number, "zh")
+        == {0: "零", 2: "二", 10: "十", 11: "十一", 20: "二十", 21: "二十一", 99: "九十九"}[number]
+    )
+    assert (
+        numbers.spell(number, "en")
+        == {
+            0: "zero",
+            2: "two",
+            10: "ten",
+            11: "eleven",
+            20: "twenty",
+            21: "twenty-one",
+            99: "ninety-nine",
+        }[number]
+    )
 
 
 @pytest.mark.parametrize("distance", [0, 1000, 4000])
@@ -213,29 +240,45 @@ def test_every_script_plays():
                     assert teller.turns
 
 
-@pytest.mark.parametrize(("given", "wanted"), [
-    ("a apple and a unicorn", "An apple and a unicorn"),
-    ("you take an hour. what is it. fine", "You take an hour. What is it? Fine"),
-    ("that will be fine soon?", "That will be fine soon."),
-    ('"where is it?" he asked. "here!" they ran.', '"Where is it?" he asked. "Here!" They ran.'),
-])
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("a apple and a unicorn", "An apple and a unicorn"),
+        ("you take an hour. what is it. fine", "You take an hour. What is it? Fine"),
+        ("that will be fine soon?", "That will be fine soon."),
+        (
+            '"where is it?" he asked. "here!" they ran.',
+            '"Where is it?" he asked. "Here!" They ran.',
+        ),
+    ],
+)
 def test_english_surface(given, wanted):
     assert polish(given, "en") == wanted
 
 
-@pytest.mark.parametrize(("given", "wanted"), [
-    ("真好！ 是小的吗。", "真好！是小的吗？"), ("今天天气不错，出去走？", "今天天气不错，出去走。"),
-    ("他是什么样的人。", "他是什么样的人？"), ("谁也不知道是什么。", "谁也不知道是什么。"),
-])
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("真好！ 是小的吗。", "真好！是小的吗？"),
+        ("今天天气不错，出去走？", "今天天气不错，出去走。"),
+        ("他是什么样的人。", "他是什么样的人？"),
+        ("谁也不知道是什么。", "谁也不知道是什么。"),
+    ],
+)
 def test_chinese_surface(given, wanted):
     assert polish(given, "zh") == wanted
 
 
-@pytest.mark.parametrize(("text", "seen"), [
-    ("== a b\nU: [x|y\n", "open bracket"), ("== a b\nhello\n", "no step"),
-    ("%table t: name x\none\n", "1 cells"), ("== a b\n(\nU: x\n", "open block"),
-    ("== a b\nU: x\n== a b\n", "twice"),
-])
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("== a b\nU: [x|y\n", "open bracket"),
+        ("== a b\nhello\n", "no step"),
+        ("%table t: name x\none\n", "1 cells"),
+        ("== a b\n(\nU: x\n", "open block"),
+        ("== a b\nU: x\n== a b\n", "twice"),
+    ],
+)
 def test_a_bad_line_is_named(tmp_path: Path, text, seen):
     (tmp_path / "en_bad.txt").write_text(text)
     with pytest.raises(ValueError, match=seen) as error:

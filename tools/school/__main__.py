@@ -80,8 +80,13 @@ def write(out: Path, size: int, seed: int, jobs: int, heldout: bool) -> Report:
         progress(report.total, size, start)
         if report.total >= size:
             break
-    manifest = {"seed": seed, "heldout": heldout, "bytes": report.total,
-                "documents": report.documents, "shards": shards}
+    manifest = {
+        "seed": seed,
+        "heldout": heldout,
+        "bytes": report.total,
+        "documents": report.documents,
+        "shards": shards,
+    }
     (out / f"{stem}.manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return report
 
@@ -90,8 +95,12 @@ def flush(path: Path, lines: list[bytes]) -> dict[str, object]:
     """Write one shard; its entry in the manifest."""
     data = b"".join(lines)
     path.write_bytes(data)
-    return {"file": path.name, "bytes": len(data), "documents": len(lines),
-            "sha256": hashlib.sha256(data).hexdigest()}
+    return {
+        "file": path.name,
+        "bytes": len(data),
+        "documents": len(lines),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
 
 
 def progress(done: int, size: int, start: float) -> None:
@@ -133,8 +142,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, choices=range(1, 65), metavar="N")
     parser.add_argument("--heldout", action="store_true", help="make the held-out set")
     parser.add_argument("--recall-eval", type=int, metavar="N", help="make N recall items instead")
-    parser.add_argument("--distance", type=int, default=1024, metavar="BYTES",
-                        help="bytes between telling and asking (1024)")
+    parser.add_argument(
+        "--distance",
+        type=int,
+        default=1024,
+        metavar="BYTES",
+        help="bytes between telling and asking (1024)",
+    )
     args = parser.parse_args(argv)
     if args.recall_eval:
         recall_eval(args.recall_eval, args.distance, args.seed, args.out)

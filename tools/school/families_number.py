@@ -10,15 +10,47 @@ from tools.school.document import Document, finish
 from tools.school.grammar import Teller
 from tools.school.notation import reserved
 
-WORDS_EN = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-            "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
-            "eighteen", "nineteen", "twenty"]
+WORDS_EN = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 TENS_EN = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 DIGITS_ZH = "零一二三四五六七八九十"
 DAYS_EN = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DAYS_ZH = [f"星期{c}" for c in "一二三四五六天"]
-MONTHS_EN = ["January", "February", "March", "April", "May", "June", "July", "August",
-             "September", "October", "November", "December"]
+MONTHS_EN = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -133,8 +165,13 @@ def story_sum(lesson: Lesson) -> None:
     a, b = lesson.pick("story" + kind, (2, 20), (1, 10))
     if kind == "less":
         a = a + b
-    slots = {"x": str(a), "y": str(b), "r": str(a + b if kind == "more" else a - b),
-             "who": lesson.teller.draw("person"), "what": lesson.teller.draw("fruit")}
+    slots = {
+        "x": str(a),
+        "y": str(b),
+        "r": str(a + b if kind == "more" else a - b),
+        "who": lesson.teller.draw("person"),
+        "what": lesson.teller.draw("fruit"),
+    }
     lesson.say("U", f"story.{kind}", **slots)
     lesson.say("P", "story.answer", **slots)
 
@@ -144,8 +181,13 @@ def compare(lesson: Lesson) -> None:
     a, b = lesson.pick("compare", (1, 99), (1, 99))
     b = b if b != a else a + 1
     big = lesson.rng.random() < 0.5
-    slots = {"x": str(a), "y": str(b), "r": str(max(a, b) if big else min(a, b)),
-             "z": str(min(a, b) if big else max(a, b)), "d": str(abs(a - b))}
+    slots = {
+        "x": str(a),
+        "y": str(b),
+        "r": str(max(a, b) if big else min(a, b)),
+        "z": str(min(a, b) if big else max(a, b)),
+        "d": str(abs(a - b)),
+    }
     lesson.say("U", "ask.bigger" if big else "ask.smaller", **slots)
     lesson.say("P", "compare.big" if big else "compare.small", **slots)
     if lesson.rng.random() < 0.4:
@@ -177,10 +219,18 @@ def calendar(lesson: Lesson) -> None:
     lang = lesson.lang
     for kind in lesson.rng.sample(("after", "before", "far", "month", "length", "season"), 2):
         index = lesson.rng.randint(1, 12)
-        slots = {"d": weekday(day, lang), "n": weekday(day + 1, lang), "b": weekday(day - 1, lang),
-                 "o": str(off), "f": weekday(day + off, lang), "m": month(index, lang),
-                 "mn": month(index % 12 + 1, lang), "mb": month((index - 2) % 12 + 1, lang),
-                 "len": LENGTHS[index - 1], "se": season(index, lang)}
+        slots = {
+            "d": weekday(day, lang),
+            "n": weekday(day + 1, lang),
+            "b": weekday(day - 1, lang),
+            "o": str(off),
+            "f": weekday(day + off, lang),
+            "m": month(index, lang),
+            "mn": month(index % 12 + 1, lang),
+            "mb": month((index - 2) % 12 + 1, lang),
+            "len": LENGTHS[index - 1],
+            "se": season(index, lang),
+        }
         lesson.say("U", f"cal.{kind}", **slots)
         lesson.say("P", f"cal.{kind}.{'feb' if kind == 'length' and index == 2 else 'is'}", **slots)
 
@@ -198,8 +248,12 @@ def telling_time(lesson: Lesson) -> None:
     add = lesson.rng.choice((5, 10, 15, 20, 30, 60))
     later = hour * 60 + minute + add
     lang = lesson.lang
-    slots = {"h": f"{hour}:{minute:02d}", "t": clock(hour, minute, lang), "a": str(add),
-             "l": clock(later // 60, later % 60, lang)}
+    slots = {
+        "h": f"{hour}:{minute:02d}",
+        "t": clock(hour, minute, lang),
+        "a": str(add),
+        "l": clock(later // 60, later % 60, lang),
+    }
     lesson.say("U", "time.read", **slots)
     lesson.say("P", "time.is", **slots)
     if lesson.rng.random() < 0.5:
@@ -207,8 +261,11 @@ def telling_time(lesson: Lesson) -> None:
         lesson.say("P", "time.later.is", **slots)
 
 
-KINDS = {"arithmetic": (sums, story_sum), "counting": (counting, compare),
-         "calendar": (calendar, telling_time)}
+KINDS = {
+    "arithmetic": (sums, story_sum),
+    "counting": (counting, compare),
+    "calendar": (calendar, telling_time),
+}
 
 
 def number(lang: str, rng: random.Random, heldout: bool) -> Document:

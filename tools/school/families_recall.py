@@ -52,7 +52,8 @@ class Memory:
         words = teller.expand(alt.nodes)
         if role == "U" and words[-1] not in "?？!！.。":
             words += {"en": ("", ".", "!"), "zh": ("", "。")}[teller.book.lang][
-                teller.rng.randrange(3 if teller.book.lang == "en" else 2)]
+                teller.rng.randrange(3 if teller.book.lang == "en" else 2)
+            ]
         before = teller.say(opener) if opener else ""
         if before and words.startswith("do you"):
             before = ""
@@ -118,8 +119,11 @@ class Memory:
     def ask_untold(self) -> None:
         """The companion asks what was never told."""
         told = {fact.kind for fact in self.facts}
-        spare = [r for r in self.teller.book.tables["fact"]
-                 if r.name not in told and r.get("a") == "-" and r.name != "name"]
+        spare = [
+            r
+            for r in self.teller.book.tables["fact"]
+            if r.name not in told and r.get("a") == "-" and r.name != "name"
+        ]
         row = self.teller.rng.choice(spare)
         self.say("U", f"ask.{row.name}", Fact(row.name, None, 0))
         self.say("P", "unknown")
@@ -192,7 +196,14 @@ def recall_item(lang: str, rng: random.Random, size: int) -> dict[str, object]:
     between = sum(len(t.encode()) for turn in memory.teller.turns[start:] for _, t in turn.parts)
     memory.say("U", f"ask.{fact.kind}", fact)
     made = finish(memory.teller, "recall")
-    turns = [{"role": "user" if role == "U" else "assistant", "text": text}
-             for role, text in made.turns]
-    return {"lang": lang, "kind": fact.kind, "distance": between, "turns": turns,
-            "question": turns[-1]["text"], "answers": [fact.answer]}
+    turns = [
+        {"role": "user" if role == "U" else "assistant", "text": text} for role, text in made.turns
+    ]
+    return {
+        "lang": lang,
+        "kind": fact.kind,
+        "distance": between,
+        "turns": turns,
+        "question": turns[-1]["text"],
+        "answers": [fact.answer],
+    }

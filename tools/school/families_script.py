@@ -18,8 +18,10 @@ PROSE = frozenset({"story", "describe", "diary"})  # families told without a com
 def scripts(lang: str, prose: bool, heldout: bool) -> tuple[list[Script], list[float]]:
     """The scripts of a language and their weights; `_name` is only for `&` calls."""
     found = [
-        script for script in world.book(lang).scripts.values()
-        if script.name[0] != "_" and (script.family in PROSE) == prose
+        script
+        for script in world.book(lang).scripts.values()
+        if script.name[0] != "_"
+        and (script.family in PROSE) == prose
         and (script.binds or not heldout)
     ]
     return found, [script.weight for script in found]

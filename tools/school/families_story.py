@@ -23,7 +23,7 @@ def in_bits(teller: Teller, parts: list[tuple[str, str]]) -> None:
     for start in range(0, len(parts), size):
         if start:
             say(teller, "U", "story.goon")
-        teller.turns.append(Turn("P", parts[start:start + size]))
+        teller.turns.append(Turn("P", parts[start : start + size]))
 
 
 def story(lang: str, rng: random.Random, heldout: bool) -> Document:

@@ -159,6 +159,6 @@ class Teller:
         else:
             self.rng.shuffle(blocks)
             if line.kind[1] == "~":
-                blocks = blocks[:int(line.kind[2])]
+                blocks = blocks[: int(line.kind[2])]
         for block in blocks:
             self._lines(block)

@@ -56,8 +56,10 @@ class Report:
         for (lang, family), size in sorted(self.families.items(), key=lambda item: -item[1]):
             out.append(f"  {lang} {family:<12} {size / 1e3:9.0f} kB {size / self.total:7.2%}")
         for lang, what in (("en", "word 4-grams"), ("zh", "character 6-grams")):
-            out.append(f"  {lang}: {self.per_megabyte(lang)} distinct {what} per MB "
-                       f"over {self.counted[lang] / 1e6:.1f} MB")
+            out.append(
+                f"  {lang}: {self.per_megabyte(lang)} distinct {what} per MB "
+                f"over {self.counted[lang] / 1e6:.1f} MB"
+            )
         out.append("  largest templates (share of bytes):")
         out.extend(f"    {template:<32} {share:.3%}" for template, share in self.largest())
         return out
@@ -67,4 +69,4 @@ def ngrams(text: str, lang: str) -> list[tuple[str, ...]]:
     """Word 4-grams of English, character 6-grams of Chinese."""
     units = text.split() if lang == "en" else list(text)
     size = 4 if lang == "en" else 6
-    return [tuple(units[i:i + size]) for i in range(len(units) - size + 1)]
+    return [tuple(units[i : i + size]) for i in range(len(units) - size + 1)]

@@ -26,8 +26,12 @@ from pathlib import Path
 from typing import Any
 
 PRONOUNS = {
-    "en": {"m": ("he", "him", "his"), "f": ("she", "her", "her"), "n": ("it", "it", "its"),
-           "p": ("they", "them", "their")},
+    "en": {
+        "m": ("he", "him", "his"),
+        "f": ("she", "her", "her"),
+        "n": ("it", "it", "its"),
+        "p": ("they", "them", "their"),
+    },
     "zh": {"m": ("他",) * 3, "f": ("她",) * 3, "n": ("它",) * 3, "p": ("它们",) * 3},
 }
 RESERVE = 14  # one alternative, name or combination of facts in so many is kept for held-out text
@@ -78,7 +82,7 @@ def parse_text(text: str) -> list[Node]:
     at = 0
     for match in _TOKEN.finditer(text):
         if match.start() > at:
-            stack[-1][-1].append(text[at:match.start()])
+            stack[-1][-1].append(text[at : match.start()])
         token, at = match.group(), match.end()
         if token == "[":
             stack.append([[]])

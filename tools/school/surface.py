@@ -10,36 +10,48 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=(?:[aeio]|u(?!s|ni)|hour|honest)(?!ne\b|nce\
 _START = re.compile(
     r"(^|(?<!\.\.)[.!?] +['\"]?|[.]['\"] +['\"]?|^['\"]|[:,] \""
     r"|[!?]['\"] +(?!(?:he|she|it|said|asked|called|cried|thought|shouted|whispered)\b)['\"]?)"
-    r"([a-z])")
+    r"([a-z])"
+)
 _SPACES = re.compile(r" {2,}")
 _DOTS = re.compile(r"(?<![.])[.]{2}(?![.])|(?<=[!?])[.]|(?<=[.!?]['\"])[.]")
 _STRAY = re.compile(r" +([,.!?;:])")
 _WH = r"(?:what|where|who|whose|when|which|why|how)"
-_AUX = (r"(?:is|are|was|were|do|does|did|can|could|will|would|shall|should|have|has|had|may|"
-        r"isn't|aren't|don't|doesn't|didn't|can't|won't|am|must)")
-_LEAD = (r"^['\" ]*(?:[^:]{1,60}: )?(?:(?:and|or|but|so|then|oh|hm|well|hello|hey|yes|no|haha|now|"
-         r"ok|okay|hi|parrot|please|by the way|good|sorry|one question),? )*")
+_AUX = (
+    r"(?:is|are|was|were|do|does|did|can|could|will|would|shall|should|have|has|had|may|"
+    r"isn't|aren't|don't|doesn't|didn't|can't|won't|am|must)"
+)
+_LEAD = (
+    r"^['\" ]*(?:[^:]{1,60}: )?(?:(?:and|or|but|so|then|oh|hm|well|hello|hey|yes|no|haha|now|"
+    r"ok|okay|hi|parrot|please|by the way|good|sorry|one question),? )*"
+)
 _QUESTION = re.compile(
-    _LEAD + rf"(?:{_WH}(?:'s|'re|'d)?|{_AUX}|any|anything|anyone|want|ready|guess)\b", re.I)
+    _LEAD + rf"(?:{_WH}(?:'s|'re|'d)?|{_AUX}|any|anything|anyone|want|ready|guess)\b", re.I
+)
 _SURE = re.compile(
     _LEAD + rf"(?:{_WH} (?:{_AUX}|about|many|much|old|far|long|else|kind)\b|{_WH}'s "
     r"|do (?:you|they|we|I)\b"
     r"|(?:does|did|are|was|were|shall|have|would|could|can|is|will) "
-    r"(?:you|it|he|she|they|we|I|there|that|somebody|someone|your)\b)", re.I)
+    r"(?:you|it|he|she|they|we|I|there|that|somebody|someone|your)\b)",
+    re.I,
+)
 _EXCLAIM = re.compile(_LEAD + r"(?:what an? |how \w+[.!?]$|is |have a |have fun)", re.I)
 _SENTENCE = re.compile(r"[^.!?]+(?:\.\.\.|[.!?]+)['\"]?")
 _TAG = re.compile(
-    r",? (?:right|yes|no|ok|okay|really|isn't it|don't you|or not|too|then)\?$|\bor\b|\.\.\.")
+    r",? (?:right|yes|no|ok|okay|really|isn't it|don't you|or not|too|then)\?$|\bor\b|\.\.\."
+)
 _ZH_GAP = re.compile(r"(?<=[。，！？：；…—]) +| +(?=[。，！？：；])")
 _ZH_TWICE = re.compile(r"([。！？]”?)[。，！？]+")
 _ZH_WH = re.compile(r"什么|怎么|谁|哪[个儿里天些种一]|几[个点岁只条次天]|多少|多[久大远]")
-_ZH_TELLS = re.compile(r"不知道|没.?什么|什么都|什么也|谁都|谁也|怎么也|都|告诉|记得|不管|说不|"
-                       r"什么.*什么|怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候|你说|在响")
+_ZH_TELLS = re.compile(
+    r"不知道|没.?什么|什么都|什么也|谁都|谁也|怎么也|都|告诉|记得|不管|说不|"
+    r"什么.*什么|怎么.*怎么|谁.*谁|哪.*哪|几.*几|[听看]看|讲讲|学|不出|猜|知道|想起|时候|你说|在响"
+)
 _ZH_EITHER = re.compile(r"(.)[不没]\1。$")
 _ZH_SENTENCE = re.compile(r"[^。！？]+[。！？]+”?")
 _ZH_ASKS = re.compile(
     r"吗|呢|吧|什么|怎么|怎样|谁|哪|几|多少|多[大久远长高重快]|还是|啥|咋|干嘛|(.)[不没]\1|没有？|没？|"
-    r"有没有|是不是|要不|对不对|行不行|好不好|难道")
+    r"有没有|是不是|要不|对不对|行不行|好不好|难道"
+)
 
 
 def end_mark(sentence: str) -> str:
@@ -79,8 +91,11 @@ def polish(text: str, lang: str) -> str:
 def typo(text: str, rng: random.Random, protect: set[str]) -> str:
     """One slip of the finger in a lower-case word that carries no fact."""
     words = text.split(" ")
-    slots = [i for i, w in enumerate(words)
-             if len(w) >= 4 and w.isalpha() and w.islower() and w not in protect]
+    slots = [
+        i
+        for i, w in enumerate(words)
+        if len(w) >= 4 and w.isalpha() and w.islower() and w not in protect
+    ]
     if not slots:
         return text
     at = rng.choice(slots)
@@ -88,9 +103,9 @@ def typo(text: str, rng: random.Random, protect: set[str]) -> str:
     cut = rng.randrange(1, len(word) - 1)
     kind = rng.randrange(3)
     if kind == 0:
-        word = word[:cut] + word[cut + 1:]
+        word = word[:cut] + word[cut + 1 :]
     elif kind == 1:
-        word = word[:cut] + word[cut + 1] + word[cut] + word[cut + 2:]
+        word = word[:cut] + word[cut + 1] + word[cut] + word[cut + 2 :]
     else:
         word = word[:cut] + word[cut] + word[cut:]
     words[at] = word

@@ -45,9 +45,16 @@ def companion(teller: Teller) -> Thing:
     friend = teller.draw("person")
     teller.slots["_friend"] = friend
     return Thing(
-        name=me, friend=friend, age=rng.randint(5, 12), pet=teller.draw("pet"),
-        petname=teller.draw("petname"), kin=teller.draw("kin"), colour=teller.draw("colour"),
-        dish=teller.draw("dish"), place=teller.draw("town"), hobby=teller.draw("hobby"),
+        name=me,
+        friend=friend,
+        age=rng.randint(5, 12),
+        pet=teller.draw("pet"),
+        petname=teller.draw("petname"),
+        kin=teller.draw("kin"),
+        colour=teller.draw("colour"),
+        dish=teller.draw("dish"),
+        place=teller.draw("town"),
+        hobby=teller.draw("hobby"),
     )
 
 
