@@ -224,6 +224,13 @@ def test_recall_answers_were_told(distance):
         assert distance <= item["distance"] <= distance + 1500
 
 
+def test_names_fit_relatives():
+    for seed in range(30):
+        teller = world.teller("en", random.Random(seed), False)
+        teller.play("family1")
+        assert teller.slots["p"].get("g") == teller.slots["k"].get("g")
+
+
 def test_recall_eval_prints_items(capsys):
     assert main(["--recall-eval", "4", "--distance", "300"]) == 0
     items = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -69,6 +69,14 @@ class Memory:
             return teller.rng.randint(low, high)
         return teller.draw(source)
 
+    def value(self, row: Row, owner: Row | int | None) -> Row | int:
+        """A value for a kind of fact; the name of a relative fits the relative."""
+        while True:
+            value = self.draw(row.get("v"))
+            if row.name != "kin" or (isinstance(owner, Row) and isinstance(value, Row)
+                                     and owner.get("g") == value.get("g")):
+                return value
+
     def invent(self) -> Fact:
         """A new fact of this split about something not talked of yet."""
         teller = self.teller
@@ -77,7 +85,7 @@ class Memory:
         while True:
             row = teller.rng.choice(rows)
             owner = None if row.get("a") == "-" else self.draw(row.get("a"))
-            value = self.draw(row.get("v"))
+            value = self.value(row, owner)
             if reserved("recall", row.name, owner, value, one_in=8) == teller.heldout:
                 break
         assert owner is None or isinstance(owner, Row)
@@ -105,7 +113,7 @@ class Memory:
         row = next(r for r in self.teller.book.tables["fact"] if r.name == fact.kind)
         fact.was, new = fact.value, fact.value
         while str(new) == str(fact.was):
-            new = self.draw(row.get("v"))
+            new = self.value(row, fact.owner)
         fact.value = new
         self.note(fact)
         self.say("U", f"fix.{fact.kind}", fact)

@@ -62,6 +62,13 @@ class Teller:
                 return row
         return self.rng.choice(rows)
 
+    def draw_like(self, source: str, model: Row) -> Row:
+        """A row with the gender of another one: a name that fits an aunt."""
+        while True:
+            row = self.draw(source)
+            if row.get("g") == model.get("g"):
+                return row
+
     def choose(self, alts: list[Alt]) -> Alt:
         """A wording of this split: held-out text mixes in the reserved ones."""
         if len(alts) < 3:
@@ -145,6 +152,9 @@ class Teller:
                     self.slots[name] = COUNT_ZH[number]
             elif line.source.startswith("me."):
                 self.slots[name] = self.slots["me"].get(line.source[3:])
+            elif " like " in line.source:
+                source, _, model = line.source.partition(" like ")
+                self.slots[name] = self.draw_like(source, self.slots[model])
             else:
                 self.slots[name] = self.draw(line.source)
             self.drawn.append(str(self.slots[name]))

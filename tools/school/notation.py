@@ -9,11 +9,11 @@ A data file holds three kinds of sections, each opened by its first character:
 
 Inside a text: `[a|b|]` picks one, `[#k a|b]` the same one wherever `#k` stands in the script,
 `{slot}` and `{slot.column}` fill in a bound value, a cell `x;y` picks one of its parts. Inside a
-script: `$ x = table[tag]` binds a row not bound before, `$ x = "text"` a phrase, `$ n = 3..9` a
-number; `U:`, `P:`, `N:` begin a turn of the companion, the parrot, or prose, `+:` goes on in the
-same turn, `|` offers another wording of the line above; `(` ... `/` ... `)` picks one block, `(?`
-keeps it half the time, `(*` plays all in any order and `(~2` two of them; `& script` plays another
-script with the same facts.
+script: `$ x = table[tag]` binds a row not bound before, `$ x = table like y` one of the gender of
+y, `$ x = "text"` a phrase, `$ n = 3..9` a number; `U:`, `P:`, `N:` begin a turn of the companion,
+the parrot, or prose, `+:` goes on in the same turn, `|` offers another wording of the line above;
+`(` ... `/` ... `)` picks one block, `(?` keeps it half the time, `(*` plays all in any order and
+`(~2` two of them; `& script` plays another script with the same facts.
 """
 
 from __future__ import annotations
