@@ -31,7 +31,7 @@ SHAPE = Shape(
 )  # fmt: skip
 
 # STYLE of messages: where: seen[, expected]; what to do. One sentence, one line.
-SENTENCE = re.compile(r"^[^:\n]+: [^;\n]+; [^;\n]+\.$")
+SENTENCE = re.compile(r"^[^\n]+: [^\n]+; [^;\n]+\.$")
 
 
 @pytest.fixture(scope="module")
