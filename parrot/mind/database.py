@@ -17,6 +17,7 @@ from pathlib import Path
 
 from parrot.base.errors import CorruptError, FileError
 from parrot.base.files import file_error, sync_folder
+from parrot.mind import memory
 from parrot.mind.schema import check_header, migrate, soul_error
 
 _WAL_MAX = 4 << 20  # bytes the WAL keeps between checkpoints
@@ -203,7 +204,8 @@ def _salvage(path: Path, mended: Path) -> int:
         migrate(target, mended)
         target.execute("BEGIN")
         tables = target.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%fts%'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'"
+            " AND name NOT LIKE 'crystal_fts%' AND name NOT LIKE 'sqlite_%'"
         ).fetchall()
         for (table,) in tables:
             _salvage_table(source, target, table)
@@ -237,3 +239,5 @@ def _heal(database: sqlite3.Connection) -> None:
         "UPDATE name SET turn = coalesce((SELECT max(id) FROM turn WHERE id <= name.turn), 0)"
     )
     database.execute("DELETE FROM snapshot WHERE turn NOT IN (SELECT id FROM turn)")
+    for crystal in list(memory.every(database)):
+        memory.index(database, crystal.id, crystal.text)
