@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from parrot.base.clock import Clock
-from parrot.base.errors import Aborted, ConfigError, FileError
+from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import COMPANION, clean_text, text_from_bytes
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.model import Model
@@ -228,6 +228,12 @@ class Companion:
         except BaseException:
             self.state.assign(before)
             raise
+        if not np.isfinite(self.state.payload).all():
+            self.state.assign(before)
+            raise EngineError(
+                "state: this turn left numbers that are not finite; the turn was taken back, say "
+                "it in other words, and if it happens again run: parrot model verify."
+            )
         turn = self._turn(heard, speech, measure, sampling, seed, wall_s)
         self._commit(replace(turn, recalled=_woven(recalled)), recalled, is_cut)
 

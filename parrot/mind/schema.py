@@ -35,6 +35,7 @@ CREATE TABLE turn (
     heard_expected REAL, heard_surprise REAL, -- nats a byte, forecast and found
     said_expected REAL, said_surprise REAL
 ) STRICT;
+CREATE INDEX turn_origin ON turn (origin) WHERE origin IS NOT NULL;
 CREATE TABLE name (
     name TEXT PRIMARY KEY, turn INTEGER NOT NULL, is_line INTEGER NOT NULL, wall_s REAL NOT NULL
 ) WITHOUT ROWID, STRICT;
