@@ -58,7 +58,7 @@ def tiny_model(folder: Path, seed: int = 1) -> Path:
 
 
 def wake(model: Model, path: Path, clock: ScriptClock) -> Companion:
-    manner = Manner(Sampling(temperature=1.0), max_bytes=24)
+    manner = Manner(Sampling(temperature=1.0), max_bytes=24, recall_bytes=60)
     return Companion(model, Soul.open(path), clock, manner)
 
 
@@ -70,7 +70,8 @@ def talk_script(n_turns: int, exported: Path) -> list[Step]:
         return lambda parrot: list(parrot.hear(text))
 
     for i in range(n_turns):
-        steps.append(say(f"This is what I say as number {i}, {'哈哈' * (i % 3)} and some more."))
+        begin = "Remember that" if i % 5 == 2 else "This is what I say as"
+        steps.append(say(f"{begin} number {i}, {'哈哈' * (i % 3)} and some more."))
         if i % 7 == 3:
             steps.append(lambda parrot: parrot.undo(1))
         if i % 7 == 5:
@@ -91,7 +92,7 @@ def talk_script(n_turns: int, exported: Path) -> list[Step]:
 def fingerprint(soul: Soul) -> str:
     """Return a digest of everything in the soul but its cache."""
     tables = {
-        "setting": "*", "turn": "*", "name": "*", "hormone": "*", "feedback": "*",
+        "setting": "*", "turn": "*", "name": "*", "hormone": "*", "feedback": "*", "crystal": "*",
         "day": "day, turns, heard, said",
     }  # fmt: skip
     digest = hashlib.sha256()

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from parrot.base.errors import CorruptError, FileError
 from parrot.base.files import file_error, sync_folder
+from parrot.mind import memory
 from parrot.mind.schema import check_header, migrate, soul_error
 
 _WAL_MAX = 4 << 20  # bytes the WAL keeps between checkpoints
+_CHECK_MAX = 64 << 20  # larger souls are checked by the doctor, not at the start
 
 
 class Lock:
@@ -74,14 +76,14 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
     """Return an open soul and, when it had to be mended, a sentence that says so.
 
     The caller holds the `Lock`. A soul whose last life was cut (its WAL is still there) is checked
-    page by page first.
+    page by page first, unless that would take long.
     Raises: FormatError for what is no soul or too new; FileError when the disk refuses.
     """
     try:
         head = _head(path)
         if head:
             check_header(path, head)
-        was_cut = _size(path.with_name(f"{path.name}-wal")) > 0
+        was_cut = _size(path.with_name(f"{path.name}-wal")) > 0 and _size(path) <= _CHECK_MAX
         database = connect(path)
         try:
             if was_cut:
@@ -203,7 +205,8 @@ def _salvage(path: Path, mended: Path) -> int:
         migrate(target, mended)
         target.execute("BEGIN")
         tables = target.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%fts%'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'"
+            " AND name NOT LIKE 'crystal_fts%' AND name NOT LIKE 'sqlite_%'"
         ).fetchall()
         for (table,) in tables:
             _salvage_table(source, target, table)
@@ -236,4 +239,10 @@ def _heal(database: sqlite3.Connection) -> None:
     database.execute(
         "UPDATE name SET turn = coalesce((SELECT max(id) FROM turn WHERE id <= name.turn), 0)"
     )
+    database.execute(
+        "INSERT INTO name SELECT 'main', max(id), 1, max(wall_s) FROM turn"
+        " WHERE NOT EXISTS (SELECT 1 FROM name WHERE name = 'main') HAVING max(id) > 0"
+    )
     database.execute("DELETE FROM snapshot WHERE turn NOT IN (SELECT id FROM turn)")
+    for crystal in list(memory.every(database)):
+        memory.index(database, crystal.id, crystal.text)

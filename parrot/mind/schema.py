@@ -35,6 +35,7 @@ CREATE TABLE turn (
     heard_expected REAL, heard_surprise REAL, -- nats a byte, forecast and found
     said_expected REAL, said_surprise REAL
 ) STRICT;
+CREATE INDEX turn_origin ON turn (origin) WHERE origin IS NOT NULL;
 CREATE TABLE name (
     name TEXT PRIMARY KEY, turn INTEGER NOT NULL, is_line INTEGER NOT NULL, wall_s REAL NOT NULL
 ) WITHOUT ROWID, STRICT;
@@ -53,7 +54,17 @@ CREATE TABLE day (
 ) WITHOUT ROWID, STRICT;
 """
 
-MIGRATIONS = (_V1,)
+_V2 = """
+CREATE TABLE crystal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- a forgotten number is not given away again
+    wall_s REAL NOT NULL, turn INTEGER NOT NULL, text TEXT NOT NULL,
+    strength REAL NOT NULL, resonated_s REAL NOT NULL
+) STRICT;
+CREATE VIRTUAL TABLE crystal_fts USING fts5 (terms, tokenize = 'unicode61');
+CREATE VIRTUAL TABLE crystal_vocab USING fts5vocab (crystal_fts, row);
+"""
+
+MIGRATIONS = (_V1, _V2)
 
 _HINTS = {
     "SQLITE_FULL": "the disk is full; free some space",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from parrot.base.clock import ManualClock
-from parrot.base.errors import ConfigError, FormatError, ParrotError
+from parrot.base.errors import ConfigError, EngineError, FormatError, ParrotError
 from parrot.base.text import clean_text
 from parrot.engine.generate import Abort, Sampling
 from parrot.engine.model import Model
@@ -254,6 +254,20 @@ def test_a_reply_cut_off_is_kept_as_far_as_it_came(model: Model, by_flag: bool) 
     assert [signal for _, _, signal in parrot.soul.feedback()] == ["turn", "cut_off"]
     again = Companion(model, parrot.soul, ManualClock())
     assert again.state.to_bytes() == parrot.state.to_bytes()
+
+
+def test_a_turn_that_poisons_the_state_is_taken_back(model: Model) -> None:
+    parrot = wake(model, Soul.in_memory(), max_bytes=3)
+    say(parrot, "first")
+    before = parrot.state.to_bytes()
+    parrot.manner = Manner(Sampling(temperature=1.0), max_bytes=1)
+    pieces = parrot.hear("second")
+    next(pieces)
+    parrot.state.payload[-1] = math.inf
+    with pytest.raises(EngineError, match="not finite; the turn was taken back"):
+        list(pieces)
+    assert parrot.state.to_bytes() == before
+    assert [turn.heard for turn in parrot.recent(9)] == [b"first"]
 
 
 def test_nobody_can_forge_a_turn(model: Model) -> None:
