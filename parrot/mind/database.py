@@ -234,7 +234,8 @@ def _salvage_table(source: sqlite3.Connection, target: sqlite3.Connection, table
             for row in source.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {by}"):
                 target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
         except sqlite3.DatabaseError as exc:
-            if getattr(exc, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):
+            code = getattr(exc, "sqlite_errorname", "")
+            if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):
                 raise
 
 
