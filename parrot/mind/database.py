@@ -20,6 +20,7 @@ from parrot.base.files import file_error, sync_folder
 from parrot.mind import memory
 from parrot.mind.schema import check_header, migrate, soul_error
 
+_PAGE_SIZE = 1_024  # a turn touches five pages: small ones wear the flash less
 _WAL_MAX = 4 << 20  # bytes the WAL keeps between checkpoints
 _CHECK_MAX = 64 << 20  # larger souls are checked by the doctor, not at the start
 
@@ -63,6 +64,7 @@ def connect(path: Path | str) -> sqlite3.Connection:
     """Return a connection that commits durably. Raises: sqlite3.Error."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
     try:
+        database.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA journal_size_limit = {_WAL_MAX}")
@@ -145,6 +147,8 @@ def _copy_into(database: sqlite3.Connection, path: Path) -> None:
 def _back_up(uri: str, database: sqlite3.Connection) -> None:
     source = sqlite3.connect(uri, uri=True)
     try:
+        (page_size,) = source.execute("PRAGMA page_size").fetchone()
+        database.execute(f"PRAGMA page_size = {page_size}")  # or SQLite refuses the copy
         source.backup(database)
     finally:
         source.close()
@@ -230,7 +234,8 @@ def _salvage_table(source: sqlite3.Connection, target: sqlite3.Connection, table
             for row in source.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {by}"):
                 target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
         except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):
+            code = getattr(exc, "sqlite_errorname", "")
+            if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):
                 raise
 
 

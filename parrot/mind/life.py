@@ -24,7 +24,7 @@ from parrot.mind.turn import Turn, tokens_of
 Progress = Callable[[int, int], None]  # bytes lived again, of how many
 
 REPLAY_MS_MAX = 500  # a start that replays longer than this is felt
-DAY_BYTES = 30_000_000  # of snapshots; the disk sees 2.2 times that, in the WAL and in the file
+DAY_BYTES = 26_000_000  # of snapshots; the disk sees 3 times that, in the WAL and in the file
 _RATE_TOKENS_MIN = 32  # fewer tokens than this time too coarsely to learn a speed from
 _REPLAY_TOKENS = 2_048  # in one call of the engine
 _LEAVE_MS = 10_000  # between two snapshots that a long replay leaves behind
