@@ -23,6 +23,8 @@ COMMANDS = {
     "model": ("parrot.app.model_files", "model files: info, import, quantize, verify"),
     "state": ("parrot.app.states", "named states of the soul: save, load, branch, undo, ..."),
     "mood": ("parrot.app.mood", "how it feels, and how well it foresees the talk"),
+    "run": ("parrot.app.run", "the handheld app on this board: glass and sixteen keys"),
+    "sim": ("parrot.app.sim", "the handheld app without hardware: terminal, browser or script"),
     "doctor": ("parrot.app.doctor", "check every organ, one line each"),
 }
 
