@@ -159,8 +159,7 @@ class Hand:
             (say("panel"), self.panel_fault is None, str(self.panel_fault or well)),
             (say("keys"), keys is None, str(keys or well)),
             (say("table"), self.desk.composer is not None,
-             well if self.desk.composer else say("No nine-key table on this machine; "
-                                                 "run: parrot doctor.")),
+             well if self.desk.composer else say("absent")),
         ]  # fmt: skip
 
     def _show_notice(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from parrot.app.screen import Desk
 from parrot.faces.font import Font
-from parrot.faces.framebuffer import WIDTH, Box, Framebuffer
+from parrot.faces.framebuffer import HEIGHT, WIDTH, Box, Framebuffer
 from parrot.faces.icon import DIGIT_WIDTH_PX
 from parrot.faces.text import fitted
 from parrot.faces.view import ComposerView
@@ -28,7 +28,6 @@ from parrot.senses.composer import LINE_MAX, Composer
 from parrot.senses.composition import View
 from parrot.senses.key import KeyPress
 
-BAR_PX = ROW_PX + 1
 N_BARS_MAX = 3
 ROOM_PX = WIDTH - 2 * ARROW_PX
 _NUMBER_PX = DIGIT_WIDTH_PX + 5  # what a candidate needs beside its text
@@ -73,7 +72,8 @@ class ComposeScreen:
             )
 
     def _draw_bars(self, frame: Framebuffer, view: View, bars: list[list[str]]) -> None:
-        n_before, top = 0, 64 - BAR_PX * len(bars)
+        n_before, bar_px = 0, _bar_px(len(bars))
+        top = HEIGHT - bar_px * len(bars)
         if bars:
             frame.hline(0, top - 1, WIDTH)
         for row, texts in enumerate(bars):
@@ -85,7 +85,7 @@ class ComposeScreen:
                 has_after=is_last and view.has_more and not view.syllables,
                 first_number=n_before + 1,
             )
-            box = Box(0, top + row * BAR_PX, WIDTH, BAR_PX)
+            box = Box(0, top + row * bar_px, WIDTH, bar_px)
             draw_candidates(frame, self._desk.font, box, page)
             n_before += len(texts)
 
@@ -122,7 +122,12 @@ def _lead(view: View) -> str:
 
 def _text_box(n_bars: int) -> Box:
     top = STATUS_PX + 1
-    return Box(0, top, WIDTH, 64 - top - BAR_PX * n_bars - (1 if n_bars else 0))
+    return Box(0, top, WIDTH, HEIGHT - top - _bar_px(n_bars) * n_bars - (1 if n_bars else 0))
+
+
+def _bar_px(n_bars: int) -> int:
+    """Return the height of a bar: three must leave a row to the line above them."""
+    return ROW_PX if n_bars == N_BARS_MAX else ROW_PX + 1
 
 
 def packed(font: Font, candidates: Sequence[str]) -> list[list[str]]:

@@ -11,7 +11,15 @@ from parrot.app.screen import CONTRAST_STEPS, Desk, Menu, Question, is_tap
 from parrot.app.screens import ReplyText
 from parrot.faces.framebuffer import SCREEN, Box, Framebuffer
 from parrot.faces.view import Item
-from parrot.faces.widget import BODY, Meter, draw_hints, draw_meters, draw_status_bar
+from parrot.faces.widget import (
+    BODY,
+    LABEL_MAX_PX,
+    ROW_PX,
+    Meter,
+    draw_hints,
+    draw_meters,
+    draw_status_bar,
+)
 from parrot.mind.hormones import HORMONES
 from parrot.senses.key import KeyPress
 
@@ -220,7 +228,8 @@ class SamplingScreen:
         values = [("Temperature", now.temperature, 1.5), ("Top-p", now.top_p, 1.0)]
         meters = [Meter(say(name), value / top) for name, value, top in values]
         draw_meters(frame, font, BODY, meters)
-        frame.invert(Box(0, BODY.y - 1 + 12 * self._row, 55, 12))
+        label_px = min(max(font.width_px(meter.label) for meter in meters), LABEL_MAX_PX)
+        frame.invert(Box(0, BODY.y - 1 + ROW_PX * self._row, label_px + 2, ROW_PX))
         value = f"{(now.temperature, now.top_p)[self._row]:.2f}"
         draw_hints(frame, font, 50, [("4", "−"), (value, ""), ("6", "+")])
 
