@@ -225,7 +225,7 @@ class SamplingScreen:
     def draw(self, frame: Framebuffer, now_ms: int) -> None:
         say, font, now = self._desk.say, self._desk.font, self._desk.talk.me.sampling
         draw_status_bar(frame, font, say("Sampling"))
-        values = [("Temperature", now.temperature, 1.5), ("Top-p", now.top_p, 1.0)]
+        values = [("Warmth", now.temperature, 1.5), ("Top-p", now.top_p, 1.0)]
         meters = [Meter(say(name), value / top) for name, value, top in values]
         draw_meters(frame, font, BODY, meters)
         label_px = min(max(font.width_px(meter.label) for meter in meters), LABEL_MAX_PX)

@@ -102,14 +102,16 @@ def test_undo_takes_the_last_turn_back(sim: SimHand) -> None:
     assert sim.hand.talk.me.turns == ()
 
 
-def test_saved_state_is_loaded_after_a_question(sim: SimHand) -> None:
+def test_saved_state_brings_the_talk_back_to_its_moment(sim: SimHand) -> None:
+    sim.say("Hello!")
     sim.hand.talk.save("here")
     sim.finish_reply()
-    sim.say("Hello!")
+    sim.say("How are you?")
+    assert len(sim.hand.talk.me.turns) == 2
     sim.hand.talk.load("here")
     sim.finish_reply()
     sim.wait(50)
-    assert sim.hand.talk.me.turns == ()
+    assert [turn.heard for turn in sim.hand.talk.me.turns] == [b"Hello!"]
 
 
 @pytest.mark.parametrize("fail_every", [100, 1])
