@@ -58,7 +58,7 @@ def tiny_model(folder: Path, seed: int = 1) -> Path:
 
 
 def wake(model: Model, path: Path, clock: ScriptClock) -> Companion:
-    manner = Manner(Sampling(temperature=1.0), max_bytes=24)
+    manner = Manner(Sampling(temperature=1.0), max_bytes=24, recall_bytes=60)
     return Companion(model, Soul.open(path), clock, manner)
 
 
@@ -70,7 +70,8 @@ def talk_script(n_turns: int, exported: Path) -> list[Step]:
         return lambda parrot: list(parrot.hear(text))
 
     for i in range(n_turns):
-        steps.append(say(f"This is what I say as number {i}, {'哈哈' * (i % 3)} and some more."))
+        begin = "Remember that" if i % 5 == 2 else "This is what I say as"
+        steps.append(say(f"{begin} number {i}, {'哈哈' * (i % 3)} and some more."))
         if i % 7 == 3:
             steps.append(lambda parrot: parrot.undo(1))
         if i % 7 == 5:
@@ -91,7 +92,7 @@ def talk_script(n_turns: int, exported: Path) -> list[Step]:
 def fingerprint(soul: Soul) -> str:
     """Return a digest of everything in the soul but its cache."""
     tables = {
-        "setting": "*", "turn": "*", "name": "*", "hormone": "*", "feedback": "*",
+        "setting": "*", "turn": "*", "name": "*", "hormone": "*", "feedback": "*", "crystal": "*",
         "day": "day, turns, heard, said",
     }  # fmt: skip
     digest = hashlib.sha256()
@@ -120,7 +121,7 @@ class Script:
             raise SystemExit("kill_soul: two steps leave the same soul; the script proves nothing")
 
     def live(self, path: Path, after: Callable[[Companion], object], first: int = 0) -> bytes:
-        """Live the steps from `first` on, with `after` on waking and after each; return the state."""
+        """Live the steps from `first` on, `after` on waking and after each; return the state."""
         clock = ScriptClock(1.7e9 + 60 * first)
         parrot = wake(self.model, path, clock)
         after(parrot)
@@ -158,16 +159,20 @@ def live_in_child(script: Script, path: Path, first: int) -> tuple[int, int]:
         os._exit(1)
 
 
-def kill_once(script: Script, path: Path, first: int, delay_s: float) -> int:
-    """Let a child live on for `delay_s`, kill it, check the soul; return the steps lived."""
+def kill_once(script: Script, path: Path, first: int, n_steps: int, delay_s: float) -> int:
+    """Let a child live for `n_steps` acknowledgements (the first: it woke) and `delay_s`, then kill
+    it and check the soul; return the steps lived."""
     child, listen = live_in_child(script, path, first)
+    heard = 0
+    while heard < n_steps and os.read(listen, 1):
+        heard += 1
     time.sleep(delay_s)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise SystemExit("kill_soul: the child failed by itself")
     with open(listen, "rb") as ears:
-        acknowledged = first + max(0, len(ears.read()) - 1)
+        acknowledged = first + max(0, heard + len(ears.read()) - 1)
     lived = script.found(path)
     if not acknowledged <= lived <= acknowledged + 1:
         raise SystemExit(f"kill_soul: {acknowledged} steps acknowledged, {lived} found")
@@ -182,7 +187,9 @@ def run(n_kills: int, n_turns: int, seed: int, delay_max_s: float) -> str:
         path, lived, n_lives, n_mid = folder / "life" / "soul.db", 0, 0, 0
         for n in range(n_kills):
             before = lived
-            lived = kill_once(script, path, lived, chance.uniform(0, delay_max_s))
+            lived = kill_once(
+                script, path, lived, chance.randint(0, 6), chance.uniform(0, delay_max_s)
+            )
             n_mid += before < lived < len(script.steps)
             if lived == len(script.steps) or n == n_kills - 1:
                 if script.live(path, lambda parrot: None, lived) != script.final_state:
@@ -202,7 +209,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--delay-max-s", type=float, default=0.3)
+    parser.add_argument("--delay-max-s", type=float, default=0.02)
     args = parser.parse_args()
     print(run(args.kills, args.turns, args.seed, args.delay_max_s))
 

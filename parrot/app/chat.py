@@ -158,7 +158,7 @@ def _converse(talk: Talk) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    manner = Manner(sampling_of(args), args.max_bytes, args.seed)
+    manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall)
     model = open_model(args)
     companion = wake(args, model, manner, None if args.fresh else soul_path(args))
     talk = Talk(companion)

@@ -47,6 +47,13 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--min-p", type=float, default=0.0, metavar="P")
     group.add_argument("--repetition", type=float, default=1.0, metavar="X", help="1 is off")
     group.add_argument("--seed", type=int, metavar="N", help="default: new each time")
+    group.add_argument(
+        "--recall",
+        type=int,
+        default=0,
+        metavar="N",
+        help="bytes of memory woven in before a turn, for models trained on it (default: 0)",
+    )
     group.add_argument("--max-bytes", type=int, default=400, metavar="N", help="of one reply")
 
 

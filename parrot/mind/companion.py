@@ -10,34 +10,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from parrot.base.clock import Clock
-from parrot.base.errors import Aborted, ConfigError, FileError
+from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import COMPANION, clean_text, text_from_bytes
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.model import Model
 from parrot.engine.state import State
+from parrot.mind.entry import Entry, Name
 from parrot.mind.feedback import recognise
 from parrot.mind.hormones import HORMONES, after, bend, level_at
-from parrot.mind.life import Life, Progress, snapshot_here
-from parrot.mind.soul import Entry, Name, Soul
+from parrot.mind.life import Life, Progress
+from parrot.mind.memory import Crystal, crystal_of
+from parrot.mind.soul import Soul
 from parrot.mind.speech import Measure, Speech, speak
 from parrot.mind.turn import Turn, opening, packed_tokens, stop_of
 
+_RECALL_N = 3
+_USUAL_TURNS = 50  # whose surprise is what this companion usually causes
 _HEAR_TOKENS = 1_024  # with logits of each in one call: 1 MB for bytes
 
 
 @dataclass(frozen=True)
 class Manner:
     """How it speaks. `seed` None goes on from the soul's own chance; given, it makes the talk
-    repeatable: moods are felt then, but bend nothing."""
+    repeatable: moods are felt then, but bend nothing. `recall_bytes` is what memory may weave in
+    before a turn; 0, because only a model that was trained on recalled text knows what it is."""
 
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7))
     max_bytes: int = 400
     seed: int | None = None
+    recall_bytes: int = 0
 
 
 class Companion:
@@ -84,15 +90,16 @@ class Companion:
         heard = clean_text(text).strip().encode()
         before = self.state.copy()
         measure, is_over = Measure(), False
+        recalled = self._recall(heard.decode())
         try:
-            self._listen(heard, measure, abort)
+            self._listen(heard, _woven(recalled), measure, abort)
             is_over = True
         except Aborted:
             return
         finally:
             if not is_over:
                 self.state.assign(before)
-        yield from self._answer(heard, measure, abort, before)
+        yield from self._answer(heard, recalled, measure, abort, before)
 
     def again(self, abort: Abort | None = None) -> Iterator[str]:
         """Take the last turn back and answer it anew, with other chances.
@@ -142,7 +149,8 @@ class Companion:
     def save(self, name: str) -> None:
         """Give the present a name that stays."""
         self.soul.save(name, self._clock.wall_s())
-        snapshot_here(self._life, self.soul, self.state)
+        if turn := self.soul.turn(self.soul.tip):
+            self._life.keep(self.state, turn)  # so that going there costs no replay
 
     def branch(self, name: str) -> None:
         """Go on from here along a new line."""
@@ -178,9 +186,9 @@ class Companion:
 
     # ---- inside
 
-    def _listen(self, heard: bytes, measure: Measure, abort: Abort | None) -> None:
+    def _listen(self, heard: bytes, recalled: bytes, measure: Measure, abort: Abort | None) -> None:
         """Live the opening of the turn, measuring how far what was said was foreseen."""
-        tokens = opening(self.model, self.state.position, heard, b"")
+        tokens = opening(self.model, self.state.position, heard, recalled)
         begun_ms = self._clock.now_ms()
         if self.model.is_bytes:
             first = tokens.index(COMPANION[0]) + 1
@@ -190,7 +198,12 @@ class Companion:
         self._life.learn_speed(len(tokens), self._clock.now_ms() - begun_ms)
 
     def _answer(
-        self, heard: bytes, measure: Measure, abort: Abort | None, before: State
+        self,
+        heard: bytes,
+        recalled: list[Crystal],
+        measure: Measure,
+        abort: Abort | None,
+        before: State,
     ) -> Iterator[str]:
         wall_s, seed, speech = self._clock.wall_s(), self._seed(), Speech()
         sampling, max_bytes = self.manner.sampling, self.manner.max_bytes
@@ -215,7 +228,26 @@ class Companion:
         except BaseException:
             self.state.assign(before)
             raise
-        self._commit(self._turn(heard, speech, measure, sampling, seed, wall_s), is_cut)
+        if not np.isfinite(self.state.payload).all():
+            self.state.assign(before)
+            raise EngineError(
+                "state: this turn left numbers that are not finite; the turn was taken back, say "
+                "it in other words, and if it happens again run: parrot model verify."
+            )
+        turn = self._turn(heard, speech, measure, sampling, seed, wall_s)
+        self._commit(replace(turn, recalled=_woven(recalled)), recalled, is_cut)
+
+    def _recall(self, heard: str) -> list[Crystal]:
+        """Return what memory weaves into this turn, within its budget of bytes."""
+        chosen, room = list[Crystal](), self.manner.recall_bytes
+        if not room:
+            return []
+        for crystal in self.soul.recall(heard, self._clock.wall_s(), _RECALL_N):
+            room -= len(crystal.text.encode()) + 1
+            if room < 0:
+                break
+            chosen.append(crystal)
+        return chosen
 
     def _seed(self) -> int:
         """Return the chance of the next turn: the same again until that turn is committed."""
@@ -252,13 +284,15 @@ class Companion:
             said_surprise=said_surprise,
         )
 
-    def _commit(self, turn: Turn, is_cut: bool) -> None:
+    def _commit(self, turn: Turn, recalled: list[Crystal], is_cut: bool) -> None:
         signals = ("turn", *recognise(turn.heard.decode()), *(("cut_off",) if is_cut else ()))
         n_bytes = len(turn.heard) + len(turn.said)
         self._levels = after(self._levels, signals, n_bytes, turn.wall_s)
         self.trouble = None
         try:
-            self.soul.add(Entry(turn, signals, self._levels))
+            usual = [t.heard_surprise for t in self.recent(_USUAL_TURNS) if t.heard_surprise]
+            crystal = crystal_of(turn.heard.decode(), turn.heard_surprise, usual)
+            self.soul.add(Entry(turn, signals, self._levels, crystal, tuple(recalled)))
             if self._life.is_due(self.state, turn.wall_s):
                 self._life.keep(self.state, turn)
         except FileError as exc:
@@ -269,6 +303,10 @@ class Companion:
             self.soul.flush()
         except FileError as exc:
             self.trouble = str(exc)
+
+
+def _woven(crystals: list[Crystal]) -> bytes:
+    return clean_text("\n".join(crystal.text for crystal in crystals)).encode()
 
 
 def _live_and_measure(

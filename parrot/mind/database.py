@@ -17,9 +17,12 @@ from pathlib import Path
 
 from parrot.base.errors import CorruptError, FileError
 from parrot.base.files import file_error, sync_folder
+from parrot.mind import memory
 from parrot.mind.schema import check_header, migrate, soul_error
 
+_PAGE_SIZE = 1_024  # a turn touches five pages: small ones wear the flash less
 _WAL_MAX = 4 << 20  # bytes the WAL keeps between checkpoints
+_CHECK_MAX = 64 << 20  # larger souls are checked by the doctor, not at the start
 
 
 class Lock:
@@ -61,6 +64,7 @@ def connect(path: Path | str) -> sqlite3.Connection:
     """Return a connection that commits durably. Raises: sqlite3.Error."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
     try:
+        database.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA journal_size_limit = {_WAL_MAX}")
@@ -74,14 +78,14 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
     """Return an open soul and, when it had to be mended, a sentence that says so.
 
     The caller holds the `Lock`. A soul whose last life was cut (its WAL is still there) is checked
-    page by page first.
+    page by page first, unless that would take long.
     Raises: FormatError for what is no soul or too new; FileError when the disk refuses.
     """
     try:
         head = _head(path)
         if head:
             check_header(path, head)
-        was_cut = _size(path.with_name(f"{path.name}-wal")) > 0
+        was_cut = _size(path.with_name(f"{path.name}-wal")) > 0 and _size(path) <= _CHECK_MAX
         database = connect(path)
         try:
             if was_cut:
@@ -143,6 +147,8 @@ def _copy_into(database: sqlite3.Connection, path: Path) -> None:
 def _back_up(uri: str, database: sqlite3.Connection) -> None:
     source = sqlite3.connect(uri, uri=True)
     try:
+        (page_size,) = source.execute("PRAGMA page_size").fetchone()
+        database.execute(f"PRAGMA page_size = {page_size}")  # or SQLite refuses the copy
         source.backup(database)
     finally:
         source.close()
@@ -203,7 +209,8 @@ def _salvage(path: Path, mended: Path) -> int:
         migrate(target, mended)
         target.execute("BEGIN")
         tables = target.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%fts%'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'"
+            " AND name NOT LIKE 'crystal_fts%' AND name NOT LIKE 'sqlite_%'"
         ).fetchall()
         for (table,) in tables:
             _salvage_table(source, target, table)
@@ -227,7 +234,8 @@ def _salvage_table(source: sqlite3.Connection, target: sqlite3.Connection, table
             for row in source.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {by}"):
                 target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
         except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorname.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):
+            code = getattr(exc, "sqlite_errorname", "")
+            if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):
                 raise
 
 
@@ -236,4 +244,10 @@ def _heal(database: sqlite3.Connection) -> None:
     database.execute(
         "UPDATE name SET turn = coalesce((SELECT max(id) FROM turn WHERE id <= name.turn), 0)"
     )
+    database.execute(
+        "INSERT INTO name SELECT 'main', max(id), 1, max(wall_s) FROM turn"
+        " WHERE NOT EXISTS (SELECT 1 FROM name WHERE name = 'main') HAVING max(id) > 0"
+    )
     database.execute("DELETE FROM snapshot WHERE turn NOT IN (SELECT id FROM turn)")
+    for crystal in list(memory.every(database)):
+        memory.index(database, crystal.id, crystal.text)

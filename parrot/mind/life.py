@@ -24,7 +24,7 @@ from parrot.mind.turn import Turn, tokens_of
 Progress = Callable[[int, int], None]  # bytes lived again, of how many
 
 REPLAY_MS_MAX = 500  # a start that replays longer than this is felt
-DAY_BYTES = 40_000_000  # of snapshots; the disk sees twice that, once in the WAL, once in the file
+DAY_BYTES = 22_000_000  # of snapshots; the disk sees 3 times that, in the WAL and in the file
 _RATE_TOKENS_MIN = 32  # fewer tokens than this time too coarsely to learn a speed from
 _REPLAY_TOKENS = 2_048  # in one call of the engine
 _LEAVE_MS = 10_000  # between two snapshots that a long replay leaves behind
@@ -169,11 +169,3 @@ class Life:
             else:
                 i += 1
         return drop
-
-
-def snapshot_here(life: Life, soul: Soul, state: State) -> None:
-    """Keep the state of the tip, so that a name given to it costs no replay later."""
-    turn = soul.turn(soul.tip)
-    if turn is None:
-        raise FileError(f"{soul.path}: it has lived nothing yet; talk first.", path=soul.path)
-    life.keep(state, turn)

@@ -2,7 +2,8 @@
 """The tables of `soul.db`, how they came about, and what SQLite's refusals mean.
 
 A migration is a script that takes a soul from one schema version to the next, in one transaction.
-None is ever edited after a release: souls made by it are out there. Reading order: `turn` is the
+None is ever edited after a release: souls made by it are out there. Tables are STRICT: a
+hostile file cannot put text where bytes or numbers are expected. Reading order: `turn` is the
 journal (a tree: each turn knows its parent), `name` points into it, `snapshot` is its cache.
 """
 
@@ -17,7 +18,7 @@ APPLICATION_ID = 0x50525253  # "PRRS", at offset 68 of the file
 MAGIC = b"SQLite format 3\x00"
 
 _V1 = """
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE turn (
     id INTEGER PRIMARY KEY,
     parent INTEGER NOT NULL,   -- 0: nothing came before
@@ -33,26 +34,37 @@ CREATE TABLE turn (
     sampling TEXT NOT NULL,    -- JSON
     heard_expected REAL, heard_surprise REAL, -- nats a byte, forecast and found
     said_expected REAL, said_surprise REAL
-);
+) STRICT;
+CREATE INDEX turn_origin ON turn (origin) WHERE origin IS NOT NULL;
 CREATE TABLE name (
     name TEXT PRIMARY KEY, turn INTEGER NOT NULL, is_line INTEGER NOT NULL, wall_s REAL NOT NULL
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 CREATE TABLE snapshot (
     turn INTEGER NOT NULL, model BLOB NOT NULL, wall_s REAL NOT NULL, state BLOB NOT NULL,
     PRIMARY KEY (turn, model)
-);
+) STRICT;
 CREATE TABLE hormone (name TEXT PRIMARY KEY, level REAL NOT NULL, wall_s REAL NOT NULL)
-    WITHOUT ROWID;
+    WITHOUT ROWID, STRICT;
 CREATE TABLE feedback (
     id INTEGER PRIMARY KEY, turn INTEGER NOT NULL, wall_s REAL NOT NULL, signal TEXT NOT NULL
-);
+) STRICT;
 CREATE TABLE day (
     day TEXT PRIMARY KEY, turns INTEGER NOT NULL, heard INTEGER NOT NULL, said INTEGER NOT NULL,
     snapshot_bytes INTEGER NOT NULL
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 """
 
-MIGRATIONS = (_V1,)
+_V2 = """
+CREATE TABLE crystal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- a forgotten number is not given away again
+    wall_s REAL NOT NULL, turn INTEGER NOT NULL, text TEXT NOT NULL,
+    strength REAL NOT NULL, resonated_s REAL NOT NULL
+) STRICT;
+CREATE VIRTUAL TABLE crystal_fts USING fts5 (terms, tokenize = 'unicode61');
+CREATE VIRTUAL TABLE crystal_vocab USING fts5vocab (crystal_fts, row);
+"""
+
+MIGRATIONS = (_V1, _V2)
 
 _HINTS = {
     "SQLITE_FULL": "the disk is full; free some space",

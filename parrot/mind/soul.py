@@ -16,12 +16,15 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 from parrot.base.errors import ConfigError, CorruptError
+from parrot.mind import memory
 from parrot.mind.database import Lock, check_pages, in_memory, open_database
+from parrot.mind.entry import Entry, Name
+from parrot.mind.memory import Crystal
 from parrot.mind.schema import soul_error
 from parrot.mind.turn import Turn
 
@@ -29,26 +32,6 @@ MAIN_LINE = "main"
 BEFORE = "before"  # where the tip was before the last undo, load or import
 _TURN_COLUMNS = ", ".join(column.name for column in fields(Turn))
 _TURN_MARKS = ", ".join("?" * len(fields(Turn)))
-
-
-@dataclass(frozen=True)
-class Name:
-    """A name in the tree of turns. `is_line`: it moves with the talk."""
-
-    name: str
-    turn: int
-    is_line: bool
-    wall_s: float
-    is_current: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one turn adds to the soul, committed together or not at all."""
-
-    turn: Turn
-    signals: tuple[str, ...] = ()
-    levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # level, wall_s
 
 
 class Soul:
@@ -301,6 +284,29 @@ class Soul:
                 "SELECT turn, wall_s, signal FROM feedback ORDER BY id"
             ).fetchall()
 
+    # ---- memory
+
+    def recall(self, text: str, wall_s: float, n: int, with_cold: bool = False) -> list[Crystal]:
+        """Return at most `n` crystals that resonate with `text`, best first."""
+        with self._reading():
+            return memory.search(self._database, text, wall_s, n, with_cold)
+
+    def crystals(self) -> list[Crystal]:
+        with self._reading():
+            return list(memory.every(self._database))
+
+    def remember(self, text: str, wall_s: float) -> None:
+        """Keep a text by command, as strong as a crystal can be."""
+        with self._writing():
+            memory.insert(self._database, wall_s, self.tip, text, 1.0)
+
+    def forget(self, id: int) -> None:
+        """Forget a crystal for good. Raises: ConfigError when there is none of that number."""
+        with self._writing():
+            is_gone = memory.forget(self._database, id)
+        if not is_gone:
+            raise ConfigError(f"memory: no crystal {id}; see parrot memory list.")
+
     # ---- inside
 
     def _insert(self, entry: Entry) -> None:
@@ -311,6 +317,9 @@ class Soul:
         if turn.origin is None:
             self._count(turn.wall_s, turns=1, heard=len(turn.heard), said=len(turn.said))
         self._note(turn.parent, entry.signals, entry.levels)
+        memory.resonate(self._database, entry.recalled, turn.wall_s)
+        if entry.crystal is not None:
+            memory.insert(self._database, turn.wall_s, turn.id, *entry.crystal)
 
     def _note(
         self, turn: int, signals: tuple[str, ...], levels: Mapping[str, tuple[float, float]]

@@ -170,11 +170,10 @@ def main(library: str, place: str) -> None:
     assert n > 30 and len(set(prints)) == len(prints), (n, prints)
     cut_everywhere(model, disk, folder, prints, n)
     print(f"cut at each of {n} writes")
-    for name, code in (("ENOSPC", errno.ENOSPC), ("EIO", errno.EIO)):
-        for mode in (ONCE, FROM_THEN_ON):
-            unborn, held = refuse_everywhere(model, disk, folder, n, code, mode)
-            print(f"{name} mode {mode}: {unborn} never woke, {held} held turns back")
-            assert held or mode == ONCE, "no life met the refusal"
+    for name, code, mode in (("EIO once", errno.EIO, ONCE), ("full", errno.ENOSPC, FROM_THEN_ON)):
+        unborn, held = refuse_everywhere(model, disk, folder, n, code, mode)
+        print(f"{name}: {unborn} never woke, {held} held turns back")
+        assert held, "no life met the refusal"
 
 
 if __name__ == "__main__":
