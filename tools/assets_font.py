@@ -168,9 +168,7 @@ def read_emoji(path: Path) -> Iterator[tuple[int, Glyph]]:
         title, *rows = [line for line in block.splitlines() if not line.startswith("//")]
         if len(rows) > CELL_PX or any(len(row) != CELL_PX or set(row) - set("#.") for row in rows):
             raise FormatError(f"{path}, {title}: expected at most 12 rows of 12 '#' or '.'.")
-        columns = [
-            sum((row[x] == "#") << y for y, row in enumerate(rows)) for x in range(CELL_PX)
-        ]
+        columns = [sum((row[x] == "#") << y for y, row in enumerate(rows)) for x in range(CELL_PX)]
         yield int(title.split()[0][2:], 16), (CELL_PX, columns)
 
 

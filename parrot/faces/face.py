@@ -63,9 +63,7 @@ def resting(mood: Mood) -> Expression:
     return Expression.CALM
 
 
-def pose_at(
-    expression: Expression, mood: Mood, now_ms: int, voice: float | None = None
-) -> Pose:
+def pose_at(expression: Expression, mood: Mood, now_ms: int, voice: float | None = None) -> Pose:
     """Return the pose at an instant. `voice`: loudness 0…1 that moves the beak, if it is known."""
     pose = _bent(POSES[expression](now_ms), mood)
     if expression is Expression.SPEAKING:

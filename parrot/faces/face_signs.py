@@ -192,9 +192,7 @@ SIGNS: dict[str, tuple[Sign, ...]] = {
 }
 
 
-def draw_signs(
-    frame: Framebuffer, x: int, y: int, names: Sequence[str], now_ms: int
-) -> None:
+def draw_signs(frame: Framebuffer, x: int, y: int, names: Sequence[str], now_ms: int) -> None:
     """Draw the signs of SIGNS that have one of `names` around a face that begins at (x, y)."""
     for sign in [sign for name in names for sign in SIGNS.get(name, ())]:
         into_ms = now_ms % sign.loop_ms - sign.from_ms

@@ -31,6 +31,9 @@ def png_bytes(frame: Framebuffer, scale: int = SCALE) -> bytes:
 
 def _chunk(kind: bytes, payload: bytes) -> bytes:
     """Return a PNG chunk (ISO/IEC 15948, 5.3)."""
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(
-        ">I", zlib.crc32(payload, zlib.crc32(kind))
+    return (
+        struct.pack(">I", len(payload))
+        + kind
+        + payload
+        + struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))
     )

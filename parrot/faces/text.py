@@ -173,9 +173,7 @@ class TextLayout:
         return char in HANGING and pen_px + HANGING_PX <= self._width_px + self._hang_px
 
 
-def draw_text(
-    frame: Framebuffer, font: Font, x: int, y: int, shown: str, ink: Ink = Ink.ON
-) -> int:
+def draw_text(frame: Framebuffer, font: Font, x: int, y: int, shown: str, ink: Ink = Ink.ON) -> int:
     """Draw characters from left to right without layout; return the x after the last one."""
     for char in shown:
         glyph = font.glyph(char)

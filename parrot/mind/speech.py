@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from parrot import _native
 from parrot.base.errors import EngineError
-from parrot.engine.generate import Abort
+from parrot.engine.generate import Abort, Sampler
 from parrot.engine.model import Model
 from parrot.engine.state import State
 from parrot.mind.turn import stop_of
@@ -59,7 +58,7 @@ class Speech:
 def speak(
     model: Model,
     state: State,
-    sampler: _native.Sampler,
+    sampler: Sampler,
     speech: Speech,
     max_bytes: int,
     abort: Abort | None = None,

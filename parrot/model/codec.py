@@ -89,5 +89,5 @@ def encode_q8_0(values: F32Array) -> NDArray[np.void]:
     whole += magnitude - whole >= 0.5
     groups = np.empty(len(x), _Q8_0)
     groups["scale"] = scale
-    groups["q"] = np.copysign(np.minimum(whole, Q8_MAX), x)
+    groups["q"] = np.copysign(whole, x)
     return groups

@@ -27,6 +27,7 @@ class HotPlug:
     def __init__(self, open_keypad: Callable[[], KeySource]) -> None:
         self._open_keypad = open_keypad
         self._keypad: KeySource | None = None
+        self._has_answered = False  # since it was opened
         self._n_refused = 0
         self._retry_ms: int | None = None
         self.fault: DeviceError | None = None
@@ -40,6 +41,7 @@ class HotPlug:
             events = self._keypad.poll(now_ms)
         except DeviceError as exc:
             return self._refused(exc, now_ms)
+        self._has_answered = True
         self._n_refused, self._retry_ms, self.fault = 0, None, None
         return events
 
@@ -56,9 +58,10 @@ class HotPlug:
 
     def _refused(self, exc: DeviceError, now_ms: int) -> list[KeyPress]:
         self._n_refused += 1
-        if self._keypad is not None and self._n_refused <= N_BAD_CONTACTS:
+        if self._has_answered and self._n_refused <= N_BAD_CONTACTS:
             return []
         events = self.release_all(now_ms)
+        self._has_answered = False
         self.close()
         self.fault, self._retry_ms = exc, now_ms + REOPEN_MS
         return events

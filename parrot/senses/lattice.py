@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parrot.senses.pinyin_table import N_MAX, SYLLABLE_SIZE, PinyinTable
-from parrot.senses.user_words import UserWords
+from parrot.senses.user_words import UserWord, UserWords
 
 BEAM = 20  # readings kept at each position
 WORDS_PER_KEY = 12  # homophones of one key that are worth joining
@@ -36,11 +36,11 @@ class Reading(NamedTuple):
 
     cost: int
     text: str
-    words: tuple[int, ...]  # word ids; -1 is a word of the owner's
+    words: tuple[int | UserWord, ...]  # word ids of the table, or words of the owner's
     ends: tuple[int, ...]  # the position after each word
     lm_id: int  # the last word's, -1 without
 
-    def then(self, cost: int, text: str, word: int, end: int, lm_id: int) -> Reading:
+    def then(self, cost: int, text: str, word: int | UserWord, end: int, lm_id: int) -> Reading:
         return Reading(cost, self.text + text, (*self.words, word), (*self.ends, end), lm_id)
 
 
@@ -73,6 +73,7 @@ class Lattice:
         self.digits = ""
         self._chart: list[list[tuple[int, bytes]]] = [[]]  # (start, key so far) ending here
         self._hyps: list[list[Reading]] = [[Reading(0, "", (), (), before)]]
+        self._openers: list[list[bytes]] = [[]]  # keys of the words for the digits up to here
 
     @property
     def readings(self) -> list[Reading]:
@@ -94,10 +95,13 @@ class Lattice:
             column = self._new_keys(len(self.digits))
             self._hyps.append(self._join(self._arcs(column)))
             self._chart.append(self._alive(column))
+            spelled = (item for found in column.values() for item in found)
+            self._openers.append([key for start, key in spelled if start == 0])
 
     def shorten(self, n_digits: int) -> None:
         """Take back digits until `n_digits` are left."""
-        del self._chart[n_digits + 1 :], self._hyps[n_digits + 1 :]
+        for columns in (self._chart, self._hyps, self._openers):
+            del columns[n_digits + 1 :]
         self.digits = self.digits[:n_digits]
 
     def _new_keys(self, end: int) -> dict[int, list[tuple[int, bytes]]]:
@@ -152,6 +156,10 @@ class Lattice:
             words, costs, reading_costs = words[keep], costs[keep], reading_costs[keep]
         return Arc(start, words, costs, table.lm_ids(words), reading_costs)
 
+    def openers(self, end: int) -> list[bytes]:
+        """Return the keys that a word for exactly the first `end` digits may have."""
+        return self._openers[end]
+
     def is_spelled(self, word: int, start: int) -> bool:
         """Whether the word, spelled from `start`, says what the fixed syllables say."""
         at = start
@@ -199,7 +207,7 @@ class Lattice:
             for word in self._user.find(self.digits[start:end]) if hyps else ():
                 if word.fits(start, self.fixed):
                     cost = hyps[0].cost + self._user.cost(word)
-                    found.append(hyps[0].then(cost, word.text, -1, end, -1))
+                    found.append(hyps[0].then(cost, word.text, word, end, -1))
         return found
 
 

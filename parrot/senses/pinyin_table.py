@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
+from bisect import bisect_right
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ class PinyinTable:
 
     def length(self, word: int) -> int:
         """Return how many syllables the word has."""
-        return next(n for n in range(1, N_MAX + 1) if word < self.base[n + 1])
+        return bisect_right(self._bases, word)
 
     def key(self, word: int) -> bytes:
         """Return the key bytes of the word."""
@@ -133,6 +134,7 @@ class PinyinTable:
 
     def lm_ids(self, words: Array) -> Array:
         """Return the bigram vocabulary's id of each word; -1 where it has none."""
+        words = np.asarray(words, np.uint32)  # another type would copy the map at each search
         at = np.minimum(self._voc_word.searchsorted(words), len(self._voc_word) - 1)
         return np.where(self._voc_word[at] == words, self._voc_id[at].astype(np.int32), -1)
 
@@ -142,7 +144,8 @@ class PinyinTable:
         Shapes: all (n,) i32. `before` and `after` are vocabulary ids, -1 for a word without one;
         0 before is the start of a clause, 0 after its end.
         """
-        pair = (np.maximum(before, 0).astype(np.uint32) << 16) | np.maximum(after, 0)
+        first, second = (np.maximum(ids, 0).astype(np.uint32) for ids in (before, after))
+        pair = first << 16 | second
         at = np.minimum(self._pair.searchsorted(pair), len(self._pair) - 1)
         is_known = (self._pair[at] == pair) & (before >= 0) & (after >= 0)
         backoff = np.where(before >= 0, self._backoff[np.maximum(before, 0)], 0)
@@ -150,7 +153,9 @@ class PinyinTable:
 
     def followers(self, before: int, n: int) -> list[tuple[int, int]]:
         """Return up to `n` (word, cost) that follow the vocabulary id, likeliest first."""
-        first, last = self._pair.searchsorted(np.array([before << 16, before + 1 << 16]))
+        first, last = self._pair.searchsorted(
+            np.array([before << 16, (before << 16) + 0xFFFF], np.uint32)
+        )
         row, costs = self._pair[first:last] & 0xFFFF, self._pair_cost[first:last]
         order = np.argsort(costs, kind="stable")[: n + 1]
         found = [(int(self._word_of_id[row[i]]), int(costs[i])) for i in order if row[i]]
@@ -249,6 +254,8 @@ class PinyinTable:
             self._keys_of[n], self._ranks[n] = keys.reshape(-1, n), ranks.reshape(-1, n)
             self._costs[n] = costs
             self.base[n + 1] = self.base[n] + len(costs)
+
+        self._bases = [self.base[n] for n in range(1, N_MAX + 1)]
 
     def _read_pairs(self) -> None:
         self._voc_word, self._voc_id = self._array("VOCW", "<u4"), self._array("VOCI", "<u2")

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Candidates for nine-key digits, best first: what the composer shows and `parrot t9` prints.
 
-A list holds, in this order: whole sentences, among them completions of the last word; other words
-for exactly these digits; then words for fewer digits, longest first, down to single characters, so
-that everything can be picked piece by piece. The language model may rescore the sentences.
+A list holds, in this order: whole sentences, among them completions of the last word; how the best
+sentences begin, so that the right part of a wrong one can be kept; then every word that the first
+digits spell, down to single characters, so that anything can be picked piece by piece. The language
+model may rescore the sentences.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
 from parrot.base.errors import ConfigError
 from parrot.senses.lattice import DIGITS_MAX, Lattice, Reading
 from parrot.senses.pinyin_table import COST_UNIT, LETTER_KEYS, N_MAX, SYLLABLE_SIZE, PinyinTable
-from parrot.senses.user_words import ListStore, UserWords
+from parrot.senses.user_words import ListStore, UserWord, UserWords
 
 Rescore = Callable[[list[str]], list[float]]  # texts -> log-likelihoods in nats
 
@@ -25,10 +27,11 @@ N_SENTENCES = 5  # whole readings before the pieces begin
 N_RESCORED = 12  # readings the language model is asked about
 N_COMPLETIONS = 2
 MISSING_DIGIT_COST = 6  # what a completion pays for each digit not yet typed
-COMPLETION_COST = 0  # what any completion pays against stopping here
 LEAD_COST = 30  # what it pays on top to stand before the best whole reading
 RESCORE_WEIGHT = 0.5  # of the language model's log-likelihood beside the table's
+DIGIT_WORTH = 12  # what a piece gains for each digit it explains
 _PER_SPAN = 3  # words looked at in each span of completions
+_N_COMPLETED = 24  # of those, the likeliest are spelled out
 _CLAUSE_END = 0  # vocabulary id
 
 
@@ -61,7 +64,7 @@ class T9:
 
     def sentences(self, lattice: Lattice) -> list[Candidate]:
         """Return readings of all digits, cheapest first."""
-        readings = lattice.readings
+        readings = lattice.readings if lattice.digits else []
         if not readings:
             return []
         n = len(readings)
@@ -81,14 +84,11 @@ class T9:
         """
         whole = list(self.sentences(lattice) if sentences is None else sentences)
         seen: set[str] = set()
-        for candidate in (
-            *self._with_completions(whole[:N_SENTENCES], self._completions(lattice)),
-            *(c for c in whole[N_SENTENCES:] if c.lm_id >= -1 and len(c.pinyin) <= N_MAX),
+        for candidate in chain(
+            self._with_completions(whole[:N_SENTENCES], self._completions(lattice)),
+            self._beginnings(lattice),
+            self._pieces(lattice),
         ):
-            if candidate.text not in seen:
-                seen.add(candidate.text)
-                yield candidate
-        for candidate in self._pieces(lattice):
             if candidate.text not in seen:
                 seen.add(candidate.text)
                 yield candidate
@@ -107,7 +107,7 @@ class T9:
         rank: dict[str, int] = {}
         for i, reading in enumerate(lattice.readings):
             at = 0
-            for pinyin in self._spelling(lattice, reading):
+            for pinyin in self._spelling(reading):
                 if at == start:
                     rank.setdefault(pinyin, i)
                 at += len(pinyin)
@@ -118,7 +118,7 @@ class T9:
         for end in range(len(lattice.digits), -1, -1):
             if lattice.readings_at(end):
                 best = lattice.readings_at(end)[0]
-                words = [*self._spelling(lattice, best), lattice.digits[end:]]
+                words = [*self._spelling(best), lattice.digits[end:]]
                 return " ".join(word for word in words if word)
         return lattice.digits
 
@@ -127,21 +127,16 @@ class T9:
     def _candidate(self, lattice: Lattice, reading: Reading, end_cost: int) -> Candidate:
         return Candidate(
             reading.text, reading.cost + end_cost, len(lattice.digits),
-            self._spelling(lattice, reading), reading.lm_id, -1 in reading.words,
+            self._spelling(reading), reading.lm_id,
+            any(isinstance(word, UserWord) for word in reading.words),
         )  # fmt: skip
 
-    def _spelling(self, lattice: Lattice, reading: Reading) -> tuple[str, ...]:
-        pinyin: list[str] = []
-        start = at = 0
-        for word, end in zip(reading.words, reading.ends, strict=True):
-            if word >= 0:
-                spelled = self.table.spelling(word)
-            else:
-                learned = self.user.find(lattice.digits[start:end])
-                spelled = next(w.pinyin for w in learned if reading.text.startswith(w.text, at))
-            pinyin += spelled
-            start, at = end, at + len(spelled)
-        return tuple(pinyin)
+    def _spelling(self, reading: Reading) -> tuple[str, ...]:
+        return tuple(
+            pinyin
+            for word in reading.words
+            for pinyin in (word.pinyin if isinstance(word, UserWord) else self.table.spelling(word))
+        )
 
     @staticmethod
     def _with_completions(whole: list[Candidate], completions: list[Candidate]) -> list[Candidate]:
@@ -167,13 +162,15 @@ class T9:
                     lows.setdefault(n, []).append(key + bytes(syllables[:1]) + b"\x01" * pad)
                     highs.setdefault(n, []).append(key + bytes(syllables[1:]) + b"\xff" * pad)
                     starts.setdefault(n, []).append(start)
-        found = self._learned_completions(lattice)
-        for n, n_starts in starts.items():
+        begun = [
+            (start, first, last)
+            for n, n_starts in starts.items()
             for start, (first, last) in zip(
                 n_starts, self.table.span(lows[n], highs[n]), strict=True
-            ):
-                if first < last:
-                    found += self._complete(lattice, start, first, last)
+            )
+            if first < last
+        ]
+        found = self._learned_completions(lattice) + self._complete(lattice, begun)
         return sorted(found, key=lambda c: c.cost)[: N_COMPLETIONS if lattice.readings else None]
 
     def _open_keys(self, lattice: Lattice, at: int) -> list[tuple[int, bytes]]:
@@ -185,31 +182,42 @@ class T9:
 
     def _syllables_from(self, digits: str) -> tuple[int, int] | None:
         """The key bytes of the syllables that begin with `digits` and are longer."""
-        names = self.table.syllables
-        bytes_ = [i + 1 for i, s in enumerate(names) if s.startswith(digits) and s != digits]
-        return (bytes_[0], bytes_[-1]) if bytes_ else None
+        names = self.table.syllables  # sorted, so those that begin alike stand together
+        first = bisect_right(names, digits)
+        last = bisect_left(names, digits + ":")  # the character after 9
+        return (first + 1, last) if first < last else None
 
-    def _complete(self, lattice: Lattice, start: int, first: int, last: int) -> list[Candidate]:
-        costs = self.table.costs(first, last)
-        best = np.argsort(costs, kind="stable")[:_PER_SPAN]
-        words = first + best
-        before = lattice.readings_at(start)[0]
-        follow = self.table.follow_costs(
-            np.full(len(words), before.lm_id), self.table.lm_ids(words), costs[best],
-            self.table.reading_costs(first, last)[best],
+    def _complete(self, lattice: Lattice, begun: list[tuple[int, int, int]]) -> list[Candidate]:
+        """Join the likeliest words of each (start, first, last) to what is read before them."""
+        if not begun:
+            return []
+        words, costs, reading_costs, befores = [], [], [], []
+        for start, first, last in begun:
+            unigram = self.table.costs(first, last)
+            best = np.argsort(unigram, kind="stable")[:_PER_SPAN]
+            words.append(first + best)
+            costs.append(unigram[best])
+            reading_costs.append(self.table.reading_costs(first, last)[best])
+            befores += [start] * len(best)
+        word = np.concatenate(words)
+        reading = [lattice.readings_at(start)[0] for start in befores]
+        total = np.array([r.cost for r in reading]) + self.table.follow_costs(
+            np.array([r.lm_id for r in reading]), self.table.lm_ids(word),
+            np.concatenate(costs), np.concatenate(reading_costs),
         )  # fmt: skip
-        found = []
-        for word, cost in zip(words.tolist(), follow.tolist(), strict=True):
-            if not lattice.is_spelled(word, start):
-                continue
-            spelled = self.table.spelling(word)
-            n_missing = start + sum(map(len, spelled)) - len(lattice.digits)
-            total = before.cost + cost + COMPLETION_COST + MISSING_DIGIT_COST * n_missing
-            found.append(Candidate(
-                before.text + self.table.text(word), total, len(lattice.digits),
-                (*self._spelling(lattice, before), *spelled), self._lm_id(word),
-            ))  # fmt: skip
-        return found
+        best = np.argsort(total, kind="stable")[:_N_COMPLETED]
+        found = (self._completed(lattice, befores[i], int(word[i]), int(total[i])) for i in best)
+        return [candidate for candidate in found if candidate]
+
+    def _completed(self, lattice: Lattice, start: int, word: int, cost: int) -> Candidate | None:
+        if not lattice.is_spelled(word, start):
+            return None
+        before, spelled = lattice.readings_at(start)[0], self.table.spelling(word)
+        n_missing = start + sum(map(len, spelled)) - len(lattice.digits)
+        return Candidate(
+            before.text + self.table.text(word), cost + MISSING_DIGIT_COST * n_missing,
+            len(lattice.digits), (*self._spelling(before), *spelled), self._lm_id(word),
+        )  # fmt: skip
 
     def _learned_completions(self, lattice: Lattice) -> list[Candidate]:
         digits = lattice.digits
@@ -221,45 +229,58 @@ class T9:
             for w in self.user.longer(digits) if digits and w.fits(0, lattice.fixed)
         ]  # fmt: skip
 
-    def _pieces(self, lattice: Lattice) -> Iterator[Candidate]:
-        """Yield words for the first digits, longest first, each length cheapest first."""
-        for end in range(len(lattice.digits), 0, -1):
-            digits = lattice.digits[:end]
-            for word in self.user.find(digits):
-                if word.fits(0, lattice.fixed):
-                    yield Candidate(word.text, self.user.cost(word), end, word.pinyin, -1, True)
-            found: list[tuple[int, int]] = []
-            for key in self._keys(digits):
-                ((first, last),) = self.table.span([key], [key])
-                found += zip(self.table.costs(first, last).tolist() if first < last else (),
-                             range(first, last), strict=True)  # fmt: skip
-            for cost, word_id in sorted(found):
-                if lattice.is_spelled(word_id, 0):
-                    spelled = self.table.spelling(word_id)
-                    text = self.table.text(word_id)
-                    yield Candidate(text, cost, end, spelled, self._lm_id(word_id))
+    def _beginnings(self, lattice: Lattice) -> Iterator[Candidate]:
+        """Yield how the best readings begin: the right part of a sentence that went wrong."""
+        for i, reading in enumerate(lattice.readings):
+            n_words = len(reading.words)
+            for n in range(n_words - 1 if i == 0 else min(1, n_words - 1), 0, -1):
+                end, words = reading.ends[n - 1], reading.words[:n]
+                part = Reading(0, "", words, (), -1)
+                spelled = self._spelling(part)
+                last = words[-1]
+                lm_id = -1 if isinstance(last, UserWord) else self._lm_id(last)
+                yield Candidate(reading.text[: len(spelled)], reading.cost, end, spelled, lm_id)
 
-    def _keys(self, digits: str) -> list[bytes]:
-        """Every way to cut the digits into the syllables of one word."""
-        ways: list[list[bytes]] = [[b""]] + [[] for _ in digits]
-        for end in range(1, len(digits) + 1):
-            for start in range(max(0, end - SYLLABLE_SIZE), end):
-                byte = self.table.key_byte.get(digits[start:end])
-                if byte is not None:
-                    ways[end] += [k + bytes([byte]) for k in ways[start] if len(k) < N_MAX]
-        return ways[-1]
+    def _pieces(self, lattice: Lattice) -> Iterator[Candidate]:
+        """Yield words for the first digits, those that explain the digits best first."""
+        found: list[tuple[int, int, int | UserWord, int]] = []
+        for end in range(1, len(lattice.digits) + 1):
+            worth = DIGIT_WORTH * end
+            for learned in self.user.find(lattice.digits[:end]):
+                if learned.fits(0, lattice.fixed):
+                    found.append((self.user.cost(learned) - worth, len(found), learned, end))
+            for key in lattice.openers(end):
+                ((first, last),) = self.table.span([key], [key])
+                costs = self.table.costs(first, last).tolist() if first < last else []
+                for word_id, cost in enumerate(costs, first):
+                    found.append((cost - worth, len(found), word_id, end))
+        for cost, _, word, end in sorted(found, key=lambda item: item[:2]):
+            if isinstance(word, UserWord):
+                yield Candidate(word.text, cost + DIGIT_WORTH * end, end, word.pinyin, -1, True)
+            elif lattice.is_spelled(word, 0):
+                yield self._piece(word, cost + DIGIT_WORTH * end, end)
+
+    def _piece(self, word: int, cost: int, end: int) -> Candidate:
+        table = self.table
+        return Candidate(table.text(word), cost, end, table.spelling(word), self._lm_id(word))
 
     def _lm_id(self, word: int) -> int:
         return int(self.table.lm_ids(np.array([word]))[0])
 
 
 def rescored(sentences: list[Candidate], log_likelihoods: Sequence[float]) -> list[Candidate]:
-    """Return the sentences, the first of them reordered by table and language model together."""
+    """Return the sentences, the first of them reordered by table and language model together.
+
+    The best keeps the cost that the best had, so that completions and pieces, which the model has
+    not seen, stand beside them as before.
+    """
     n = len(log_likelihoods)
-    moved = [
-        replace(c, cost=round(c.cost - COST_UNIT * RESCORE_WEIGHT * ll))
+    costs = [
+        c.cost - round(COST_UNIT * RESCORE_WEIGHT * ll)
         for c, ll in zip(sentences[:n], log_likelihoods, strict=True)
     ]
+    shift = sentences[0].cost - min(costs, default=0) if sentences else 0
+    moved = [replace(c, cost=x + shift) for c, x in zip(sentences, costs, strict=False)]
     return sorted(moved, key=lambda c: c.cost) + sentences[n:]
 
 

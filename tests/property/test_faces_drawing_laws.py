@@ -55,9 +55,7 @@ def test_blit_agrees_with_one_pixel_at_a_time(
 @pytest.mark.parametrize("chip", CHIPS)
 @settings(max_examples=40, deadline=None)
 @given(frames=st.lists(st.lists(st.tuples(BOXES, INKS), max_size=5), min_size=1, max_size=6))
-def test_inv6_glass_shows_the_last_frame(
-    chip: str, frames: list[list[tuple[Box, Ink]]]
-) -> None:
+def test_inv6_glass_shows_the_last_frame(chip: str, frames: list[list[tuple[Box, Ink]]]) -> None:
     sim = SimulatedSSD1306(chip)
     panel, frame = OLEDPanel(ScriptedBus({ADDRESS: sim}), chip), Framebuffer()
     for i, fills in enumerate(frames):

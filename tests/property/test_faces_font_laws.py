@@ -12,9 +12,7 @@ from parrot.faces.font import Font
 from tools.assets_font import encode
 
 COLUMNS = st.integers(0, 2**144 - 1).map(lambda bits: [bits >> 12 * x & 0xFFF for x in range(12)])
-GLYPHS = st.dictionaries(
-    st.integers(0, 0xD7FF), st.tuples(st.integers(1, 12), COLUMNS), max_size=8
-)
+GLYPHS = st.dictionaries(st.integers(0, 0xD7FF), st.tuples(st.integers(1, 12), COLUMNS), max_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,7 @@ def test_what_the_tool_writes_the_font_reads(
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    glyphs=GLYPHS, noise=st.binary(max_size=40), at=st.integers(0, 400), is_cut=st.booleans()
-)
+@given(glyphs=GLYPHS, noise=st.binary(max_size=40), at=st.integers(0, 400), is_cut=st.booleans())
 def test_no_bytes_can_do_worse_than_a_file_error(
     path: Path, glyphs: dict[int, tuple[int, list[int]]], noise: bytes, at: int, is_cut: bool
 ) -> None:

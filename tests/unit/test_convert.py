@@ -24,6 +24,7 @@ from parrot.model.codec import TensorType
 from parrot.model.convert import checkpoint_source, import_model, open_checkpoint
 from parrot.model.random_model import random_checkpoint
 from parrot.model.reference import Reference
+from parrot.model.safetensors import read_safetensors
 from parrot.model.shape import Shape
 from parrot.model.tokenizer import BYTE_VOCABULARY
 from parrot.model.weights import open_model
@@ -225,6 +226,7 @@ def item(start: Any = 0, end: Any = 4, dtype: Any = "F32", shape: Any = (1,)) ->
         (with_header(json.dumps({"a": item(shape=7)}), bytes(4)), "no proper shape or range"),
         (with_header(json.dumps({"a": item(shape=[1] * 9)}), bytes(4)), "no proper shape"),
         (with_header(json.dumps({"a": item(end=4.0)}), bytes(4)), "no proper shape or range"),
+        (with_header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}}'), "no proper range"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -232,6 +234,12 @@ def test_damage_to_a_safetensors_file_is_named(blob: bytes, words: str, tmp_path
     (tmp_path / "a.safetensors").write_bytes(blob)
     with pytest.raises(CorruptError, match=re.escape(words)):
         open_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_an_empty_file_is_no_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(CorruptError, match="the file has less than 8 bytes"):
+        read_safetensors(tmp_path / "a")
 
 
 def test_other_number_formats_are_named(tmp_path: Path) -> None:
@@ -352,6 +360,39 @@ def test_a_tensor_that_is_not_what_it_says_is_refused(
         open_checkpoint(archive(tmp_path, bad, **{"data/b": bytes(16)}))
 
 
+MINUS_ONE, NINE_ONES = b"J\xff\xff\xff\xff", b"(" + b"K\1" * 9 + b"t"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"K\0(K", MINUS_ONE + b"(K", "a tensor has impossible dimensions"),
+        (b"(K\4t", b"(" + MINUS_ONE + b"t", "a tensor has impossible dimensions"),
+        (b"(K\4t", b"(X\1\0\0\0at", "a tensor has impossible dimensions"),
+        (b"(K\4t", b"}", "a tensor is described wrongly"),
+        (b"(K\4t(K\1t", NINE_ONES * 2, "a tensor is described wrongly"),
+        (b"(K\4t(K\1t", b"(K\4t)", "argument 2 is shorter"),
+        (b"X\1\0\0\0bX", b")X", "a storage is described wrongly"),
+        (b"ctorch\nFloatStorage\n", b"K\1", "no attribute 'name'"),
+        (b"\x80\2}", b"\x80\2\x86", "the pickle takes more than it has"),
+        (b"RtRs.", b"RtRs", "pickle exhausted before seeing STOP"),
+    ],
+)
+def test_a_pickle_that_is_described_wrongly_is_corrupt(
+    old: bytes, new: bytes, words: str, tmp_path: Path
+) -> None:
+    data = TENSOR % (b"\0", b"\4", b"\1")
+    assert data.count(old) == 1
+    path = archive(tmp_path, data.replace(old, new), **{"data/b": bytes(16)})
+    with pytest.raises(CorruptError, match=words):
+        open_checkpoint(path)
+
+
+def test_names_with_backslashes_raise_no_warning(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="wants to call"):
+        open_checkpoint(archive(tmp_path, b"\x80\2ca\\c\nb\n."))
+
+
 def test_big_endian_and_compressed_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="numbers are big-endian"):
         open_checkpoint(archive(tmp_path, b"}.", byteorder=b"big"))
@@ -384,7 +425,7 @@ SMALL = {"a": np.arange(8, dtype=np.float32), "b": np.ones((2, 2), np.float32)}
 BLOBS = {"pth": (GOLDEN / "tensors.pth").read_bytes(), "safetensors": safetensors(SMALL)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(kind=st.sampled_from(sorted(BLOBS)), cut=st.integers(1, 1 << 20))
 def test_a_cut_checkpoint_is_refused(
     kind: str, cut: int, tmp_path_factory: pytest.TempPathFactory
@@ -395,7 +436,7 @@ def test_a_cut_checkpoint_is_refused(
         open_checkpoint(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(kind=st.sampled_from(sorted(BLOBS)), data=st.data())
 def test_flipped_bits_raise_nothing_but_parrot_errors(
     kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -409,7 +450,7 @@ def test_flipped_bits_raise_nothing_but_parrot_errors(
     use(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_flipped_pickles_raise_nothing_but_parrot_errors(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

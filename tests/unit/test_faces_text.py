@@ -81,7 +81,7 @@ def test_lines_say_where_they_came_from() -> None:
 
 def test_quotes_are_narrow_beside_latin_and_wide_beside_hanzi() -> None:
     assert "".join(c for c, _, _ in cells("它说“ok”吧")) == "它说“ok”吧"
-    assert "".join(c for c, _, _ in cells("It’s “ok”")) == "It's \"ok\""
+    assert "".join(c for c, _, _ in cells("It’s “ok”")) == 'It\'s "ok"'
     assert "".join(c for c, _, _ in cells("“好”")) == "“好”"
 
 

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrot.base.errors import CorruptError, FormatError
@@ -60,6 +60,7 @@ def greedy(text: bytes, vocabulary: Vocabulary) -> list[int]:
     return tokens
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*b"abcde\n", 0xFF]), max_size=30))
 def test_encoding_is_greedy_and_loses_nothing(text: list[int]) -> None:
     tokenizer = WorldTokenizer(TOY)
@@ -82,6 +83,7 @@ def test_a_vocabulary_with_a_token_twice_is_refused() -> None:
         WorldTokenizer([*TOY, b"abc"])
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1))
 def test_escaped_tokens_come_back_and_are_python_literals(token: bytes) -> None:
     escaped = escape_token(token)
