@@ -29,7 +29,7 @@ from dataclasses import replace
 from itertools import islice
 
 from parrot.senses.composition import Piece, Step, View
-from parrot.senses.english import EnglishWords, MultiTap
+from parrot.senses.english import MULTITAP_MS, EnglishWords, MultiTap
 from parrot.senses.key import KeyPress
 from parrot.senses.lattice import DIGITS_MAX, Lattice
 from parrot.senses.symbol import CHINESE_WHEEL, SYMBOLS
@@ -51,7 +51,7 @@ class Composer:
         self._engine, self._page_size = engine, page_size
         self._english: EnglishWords | None = None
         self._multitap, self._is_multitap = MultiTap(), False
-        self._wheel_ms, self._wheel_n = -1, 0
+        self._wheel_ms, self._wheel_n = 0, 0
         self.mode, self.line = CHINESE, ""
         self._steps: list[Step] = []  # the composition, oldest step first
         self._before = 0  # vocabulary id of the last committed word; 0 at the start of a clause
@@ -63,6 +63,7 @@ class Composer:
         self._rest: Iterator[Candidate] = iter(())
         self._ranked: tuple[Step, list[Candidate]] | None = None  # sentences after rescoring
         self._undo_press: Callable[[], None] | None = None
+        self._mode_at_press = self.mode
 
     # ---- what is seen ------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Composer:
     def feed(self, press: KeyPress) -> bool:
         """Take one key event; whether it was used. A release is nobody's."""
         if press.kind == "press":
-            self._undo_press = self._remember()
+            self._undo_press, self._mode_at_press = self._remember(), self.mode
             return self._press(press.key, press.at_ms)
         if press.kind == "long_press":
             return self._long_press(press.key)
@@ -156,7 +157,7 @@ class Composer:
     def _long_press(self, key: str) -> bool:
         if key == "A":
             return self._clear()
-        if key == "B" and self.mode == ENGLISH:
+        if key == "B" and self._mode_at_press == ENGLISH:
             self._restore()
             self._is_multitap = not self._is_multitap
             return True
@@ -242,7 +243,8 @@ class Composer:
         elif self.is_composing:
             self._choosing = bool(self._choices())
         else:
-            is_again = 0 <= now_ms - self._wheel_ms < 800 and self.line[-1:] in CHINESE_WHEEL
+            is_quick = bool(self.line) and now_ms - self._wheel_ms < MULTITAP_MS
+            is_again = is_quick and self.line[-1] == CHINESE_WHEEL[self._wheel_n]
             self._wheel_n = (self._wheel_n + 1) % len(CHINESE_WHEEL) if is_again else 0
             self._append(CHINESE_WHEEL[self._wheel_n], replaces=is_again)
             self._wheel_ms = now_ms

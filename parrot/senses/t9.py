@@ -64,7 +64,7 @@ class T9:
 
     def sentences(self, lattice: Lattice) -> list[Candidate]:
         """Return readings of all digits, cheapest first."""
-        readings = lattice.readings
+        readings = lattice.readings if lattice.digits else []
         if not readings:
             return []
         n = len(readings)
@@ -269,12 +269,18 @@ class T9:
 
 
 def rescored(sentences: list[Candidate], log_likelihoods: Sequence[float]) -> list[Candidate]:
-    """Return the sentences, the first of them reordered by table and language model together."""
+    """Return the sentences, the first of them reordered by table and language model together.
+
+    The best keeps the cost that the best had, so that completions and pieces, which the model has
+    not seen, stand beside them as before.
+    """
     n = len(log_likelihoods)
-    moved = [
-        replace(c, cost=round(c.cost - COST_UNIT * RESCORE_WEIGHT * ll))
+    costs = [
+        c.cost - round(COST_UNIT * RESCORE_WEIGHT * ll)
         for c, ll in zip(sentences[:n], log_likelihoods, strict=True)
     ]
+    shift = sentences[0].cost - min(costs, default=0) if sentences else 0
+    moved = [replace(c, cost=x + shift) for c, x in zip(sentences, costs, strict=False)]
     return sorted(moved, key=lambda c: c.cost) + sentences[n:]
 
 

@@ -3,7 +3,7 @@
 
 The words live wherever the `WordStore` keeps them (the soul, a list in a test); this class is the
 index over them that the lattice asks. A word comes to mind again in proportion to how often it was
-picked, starting at odds of about one in a thousand.
+picked, starting at odds of about one in two hundred.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 
 from parrot.senses.pinyin_table import COST_MAX, COST_UNIT, LETTER_KEYS, N_MAX
 
-_PRIOR_COUNT = 1000  # picks that the table itself counts as
+_PRIOR_COUNT = 200  # picks that the table itself counts as
 COUNT_MAX = 1_000_000
 
 
