@@ -17,7 +17,7 @@ NEWTON = (3.4445, -4.7750, 2.0315)  # quintic whose iteration drives singular va
 
 @dataclass(frozen=True)
 class Rates:
-    muon: float = 0.02
+    muon: float = 0.02  # 0: AdamW takes the matrices too
     adam: float = 4e-3
     decay: float = 0.02  # weight decay of the matrices, times the rate
     momentum: float = 0.95
@@ -47,28 +47,20 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Optimizer:
+    """Owns the flat vectors of one model. The first `split` numbers are Muon's."""
+
     def __init__(self, model: nn.Module, rates: Rates) -> None:
         self.rates = rates
         named = list(model.named_parameters())
-        matrices = [(n, p) for n, p in named if is_matrix(n, p)]
-        matrices.sort(
-            key=lambda item: item[1].shape
-        )  # equal shapes side by side: one batched product each
-        rest = [(n, p) for n, p in named if not is_matrix(n, p)]
-        ordered = matrices + rest
+        matrices = [(n, p) for n, p in named if rates.muon and is_matrix(n, p)]
+        matrices.sort(key=lambda item: item[1].shape)  # equal shapes: one batched product
+        taken = {n for n, _ in matrices}
+        rest = [(n, p) for n, p in named if n not in taken]
         like = named[0][1]
-        size = sum(p.numel() for _, p in ordered)
+        size = sum(p.numel() for _, p in named)
         self.flat = torch.empty(size, device=like.device)
         self.grad = torch.zeros_like(self.flat)
-        self.places: dict[str, tuple[int, int]] = {}
-        at = 0
-        for n, p in ordered:
-            end = at + p.numel()
-            self.flat[at:end] = p.data.flatten()
-            p.data = self.flat[at:end].view(p.shape)
-            p.grad = self.grad[at:end].view(p.shape)
-            self.places[n] = (at, end)
-            at = end
+        self.places = self._flatten(matrices + rest)
         self.split = sum(p.numel() for _, p in matrices)
         self.groups: dict[torch.Size, tuple[int, int]] = {}
         for n, p in matrices:
@@ -84,6 +76,19 @@ class Optimizer:
                 start, end = self.places[n]
                 self.rate[start - self.split : end - self.split] = 2.0
         self.steps = 0
+
+    def _flatten(self, named: list[tuple[str, nn.Parameter]]) -> dict[str, tuple[int, int]]:
+        """Move parameters into `flat` and gradients into `grad`; where each begins and ends."""
+        places: dict[str, tuple[int, int]] = {}
+        at = 0
+        for n, p in named:
+            end = at + p.numel()
+            self.flat[at:end] = p.data.flatten()
+            p.data = self.flat[at:end].view(p.shape)
+            p.grad = self.grad[at:end].view(p.shape)
+            places[n] = (at, end)
+            at = end
+        return places
 
     def norm(self) -> Tensor:
         return self.grad.norm()

@@ -200,9 +200,9 @@ class Trainer:
         model.load_state_dict(self.model.state_dict())
         return model
 
-    def look(self, journal: Journal, size: int) -> None:
+    def look(self, journal: Journal | None, size: int) -> None:
         """Held-out bits, samples and the picture; process 0 only."""
-        if self.rank:
+        if journal is None:
             return
         twin = self.twin()
         with self.machine.autocast():
@@ -215,7 +215,7 @@ class Trainer:
 
     def run(self, stop_after: float) -> bool:
         """Train to the end, or for `stop_after` seconds; True if the run is complete."""
-        journal = Journal(self.out, self.step)
+        journal = None if self.rank else Journal(self.out, self.step)
         schedule, begun, before = self.recipe.schedule, time.monotonic(), self.seconds
         bar = tqdm(total=1.0, disable=None if not self.rank else True, bar_format=BAR)
         over = schedule.share(self.step, self.seconds) >= 1
@@ -225,7 +225,7 @@ class Trainer:
             scale = schedule.scale(self.step, self.seconds)
             bits, norm = self.advance(scale)
             self.seconds = ranks.from_first(before + time.monotonic() - begun)
-            if not self.rank:
+            if journal is not None:
                 self._note(journal, bits, norm, scale)
             share = schedule.share(self.step, self.seconds)
             over = share >= 1

@@ -196,3 +196,25 @@ def test_the_schedule_warms_up_stays_and_ends_at_zero() -> None:
     assert [round(by_step.scale(s, 0.0), 3) for s in (0, 9, 49, 75, 100)] == [0.1, 1, 1, 0.5, 0]
     by_clock = Schedule(minutes=2, warmup=0, decay=0.25)
     assert [by_clock.scale(9, t) for t in (0.0, 90.0, 105.0, 120.0)] == [1, 1, 0.5, 0]
+
+
+def test_gpu_script_carries_a_run_over_several_commands_and_machines(
+    world: Path, whole: Path, tmp_path: Path
+) -> None:
+    env = {**ENVIRONMENT, "PYTHON": sys.executable, "PARROT_SECONDS": "0.3"}
+    env["PARROT_TRAIN"] = "--threads 1 --precision f32"
+    script, packed, out = ROOT / "tools" / "gpu_run.sh", tmp_path / "packed", tmp_path / "out"
+    (world / "data" / "manifest.json").write_text('{"shards": []}')
+    subprocess.run([script, "pack", world / "data", packed], check=True, cwd=ROOT, timeout=60)
+
+    def leg(work: str) -> int:
+        words = [script, "run", packed, world / "run.toml", tmp_path / work, out]
+        return subprocess.run(
+            words, cwd=ROOT, env=env, timeout=120, stderr=subprocess.PIPE
+        ).returncode
+
+    assert leg("first") == 3  # paused
+    env["PARROT_SECONDS"] = "500"
+    assert leg("second") == 0  # a fresh machine goes on from the parts and completes
+    assert curve(out) == curve(whole)
+    assert max(p.stat().st_size for p in out.iterdir()) <= 16_000_000
