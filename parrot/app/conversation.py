@@ -14,7 +14,7 @@ from parrot.app.engine_thread import Engine, Job
 from parrot.base.errors import ParrotError
 from parrot.engine.generate import Abort, Sampling
 from parrot.mind.companion import Companion, Manner
-from parrot.mind.soul import Name
+from parrot.mind.entry import Name
 from parrot.mind.turn import Turn
 
 N_RECENT = 200  # turns a screen can scroll back through

@@ -73,8 +73,11 @@ class Memory:
         """A value for a kind of fact; the name of a relative fits the relative."""
         while True:
             value = self.draw(row.get("v"))
-            if row.name != "kin" or (isinstance(owner, Row) and isinstance(value, Row)
-                                     and owner.get("g") == value.get("g")):
+            if row.name != "kin" or (
+                isinstance(owner, Row)
+                and isinstance(value, Row)
+                and owner.get("g") == value.get("g")
+            ):
                 return value
 
     def invent(self) -> Fact:
