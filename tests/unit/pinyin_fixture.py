@@ -24,6 +24,7 @@ KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
 
 
 def sections() -> dict[str, bytes]:
+    # long because it lays out every section of the file, in the order of docs/formats_pinyin.md
     chars = sorted(CHARS, key=lambda c: c[1].translate(KEYS))
     syllables = sorted({c[1].translate(KEYS) for c in chars})
     pinyin = sorted({c[1] for c in chars})
