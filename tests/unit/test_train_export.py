@@ -94,6 +94,7 @@ def test_ppm_learns_what_repeats_and_not_what_does_not() -> None:
 def test_ppm_of_a_short_text_is_method_c_by_hand() -> None:
     model = ppm.PPM(order=1)
     model.train(b"aba")
-    # after b"a": b seen once: 1 / (1 + 1); c: escape 1/2, then with b left out escape 1/2, 1/254
+    # after "a" one kind was seen, once: b costs 1 / (1 + 1). c escapes (1 / 2), then b is left out;
+    # of no context, a was seen twice: escape 1 / (2 + 1); then one of the 254 others
     assert model.price(ord("a"), ord("b")) == pytest.approx(1.0)
-    assert model.price(ord("a"), ord("c")) == pytest.approx(2 + math.log2(254))
+    assert model.price(ord("a"), ord("c")) == pytest.approx(1 + math.log2(3) + math.log2(254))
