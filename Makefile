@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/src/*.[ch] native/include/*.h native/python/*.c) CMakeLists.txt pyproject.toml
 
-.PHONY: run test check bench golden fuzz clean help
+.PHONY: run test test-train check bench bench-peers golden fuzz qemu clean help
 
 help:  ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,8 +28,19 @@ fuzz: ## fuzz the readers for SECONDS (default 3600) with clang's libFuzzer
 bench: $(VENV)/run.stamp  ## speed of the bundled model on this machine
 	@$(BIN)/parrot bench $(ARGS)
 
-golden: $(VENV)/test.stamp  ## rewrite the golden files and print how far each moved
-	@$(BIN)/python -m tools.golden
+bench-peers: $(VENV)/test.stamp  ## the same model in llama.cpp, in the same minute (builds it first)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' 1>&2
+	@$(BIN)/python -m tools.bench_peers $(ARGS)
+
+golden: $(VENV)/test.stamp  ## redraw the golden frames and print how far each moved
+	@$(BIN)/python -m tools.frames
+
+test-train: $(VENV)/train.stamp  ## the tests that need PyTorch: trainer, and the oracle against rwkv
+	@$(BIN)/python -m pytest -q tests/unit/test_train_*.py tests/unit/test_reference.py \
+	  tests/unit/test_convert.py tests/unit/test_tokenizer.py $(ARGS)
+
+qemu:  ## the C tests on other CPUs under qemu-user (needs ziglang and qemu-user)
+	@sh tests/native/qemu.sh
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -50,3 +61,8 @@ $(VENV)/test.stamp: $(BIN)/python $(NATIVE)
 	@echo "building the engine and the test tools ..." >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chat,board,test]' 1>&2
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/train.stamp: $(VENV)/test.stamp
+	@echo "adding PyTorch ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,peers]' 1>&2
+	@touch $@

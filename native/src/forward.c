@@ -29,7 +29,7 @@ typedef struct work {
     float *x, *r, *w, *k, *v, *a, *g, *v_first, *v_gate, *y;  // (rows, C)
     float *lora[4];                                           // (rows, rank)
     float *ffn;                                               // (rows, F)
-    prepared shared, own[PT_THREADS_MAX];
+    prepared shared, *own;                                    // own: one a thread
 } work;
 
 typedef struct call {
@@ -43,7 +43,7 @@ typedef struct call {
     size_t n_logits;
 } call;
 
-// ---- work area: one carve, run once with base NULL to measure it
+// ---- work area: one carve, run on a mere address to measure it
 
 static void *carve(char **at, size_t size) {
     char *p = *at;
@@ -69,8 +69,12 @@ static bool is_shared(size_t n_rows, uint32_t n_threads) {
     return n_threads > 1 && n_rows >= PT_SHARED_ROWS_MIN;
 }
 
-static char *carve_work(char *at, work *out, const parrot_model *model, size_t n_rows) {
+// `is_real` tells memory from a mere address, which is measured and never written to.
+static char *carve_work(char *at, work *out, const parrot_model *model, size_t n_rows,
+                        bool is_real) {
     const parrot_shape *s = &model->shape;
+    const uint32_t n_threads = parrot_model_threads(model);
+    prepared measured;
     const size_t ranks[4] = {s->rank_w, s->rank_a, s->rank_v, s->rank_g};
     size_t width = n_rows * s->n_embd * sizeof(float);
     float **wide[] = {&out->x, &out->r, &out->w,       &out->k,      &out->v,
@@ -81,8 +85,9 @@ static char *carve_work(char *at, work *out, const parrot_model *model, size_t n
     carve_prepared(&at, &out->shared, s, n_rows);
     // Threads work alone on up to PT_SHARED_ROWS_MIN - 1 rows; thread 0 uses `shared`.
     size_t own = n_rows < PT_SHARED_ROWS_MIN ? n_rows : PT_SHARED_ROWS_MIN - 1;
-    for (uint32_t t = 1; t < parrot_model_threads(model); t++) {
-        carve_prepared(&at, &out->own[t], s, own);
+    out->own = carve(&at, n_threads * sizeof *out->own);
+    for (uint32_t t = 1; t < n_threads; t++) {
+        carve_prepared(&at, is_real ? &out->own[t] : &measured, s, own);
     }
     return at;
 }
@@ -93,7 +98,7 @@ size_t parrot_work_size(const parrot_model *model, size_t n_rows) {
     if (n_rows > PT_CHUNK) n_rows = PT_CHUNK;
     char *origin = (char *)64;  // never touched; not NULL, which has no arithmetic
     size_t head = (sizeof(work) + 63) / 64 * 64;
-    return head + (size_t)(carve_work(origin, &measured, model, n_rows) - origin);
+    return head + (size_t)(carve_work(origin, &measured, model, n_rows, false) - origin);
 }
 
 // ---- one chunk, seen by one thread
@@ -412,7 +417,7 @@ int parrot_forward(const parrot_model *model, void *area, size_t work_size, cons
         }
     }
     work *w = area;
-    carve_work((char *)area + (sizeof *w + 63) / 64 * 64, w, model, n_max);
+    carve_work((char *)area + (sizeof *w + 63) / 64 * 64, w, model, n_max, true);
     for (size_t done = 0; done < n_rows;) {
         if (abort && *abort) return PARROT_E_ABORTED;
         size_t n = chunk_len(rows + done, n_rows - done, n_max);

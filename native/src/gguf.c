@@ -80,7 +80,7 @@ static int take_string(cursor *c, char *text, uint64_t len_max, const char *what
                        "; the file is damaged, copy it again.",
                        c->name, what, len, len_max);
     }
-    memcpy(text, c->file + c->at, len);
+    memcpy(text, c->file + c->at, (size_t)len);
     text[len] = '\0';
     for (uint64_t i = 0; i < len; i++) {
         if ((uint8_t)text[i] < 0x20 || (uint8_t)text[i] > 0x7e) {
@@ -90,7 +90,7 @@ static int take_string(cursor *c, char *text, uint64_t len_max, const char *what
                            c->name, what, (uint8_t)text[i]);
         }
     }
-    c->at += len;
+    c->at += (size_t)len;
     return PARROT_OK;
 }
 
@@ -104,7 +104,7 @@ static int skip_string(cursor *c) {
     int err = take_u64(c, &len);
     if (err) return err;
     if (!has(c, len)) return cut_short(c);
-    c->at += len;
+    c->at += (size_t)len;
     return PARROT_OK;
 }
 
@@ -124,7 +124,7 @@ static int skip_value(cursor *c, uint32_t type) {
     }
     if (type != STRING) {
         if (n > (c->size - c->at) / value_size[type]) return cut_short(c);
-        c->at += n * value_size[type];
+        c->at += (size_t)n * value_size[type];
         return PARROT_OK;
     }
     for (uint64_t i = 0; i < n; i++) {  // each takes 8 bytes or more, so the file bounds the loop

@@ -12,89 +12,16 @@
 // lanes that are folded in one fixed tree, and contraction to fused multiply-add is off for the
 // whole library. Axes: C width, N head size, L = PT_GROUP lanes.
 #include "internal.h"
-#include "pt_exp.h"
+#include "lanes.h"
 
 #include <float.h>
 #include <math.h>
 
-#ifdef __GNUC__
-#pragma GCC diagnostic ignored "-Wpsabi"  // every function that returns lanes is inlined
-#endif
-
 _Static_assert(FLT_EVAL_METHOD == 0, "floats of excess precision break INV-8: build with SSE2");
 
-enum { L = PT_GROUP };
-
-// Sixteen lanes, as PARTS registers of PT_WIDTH each. GCC and clang vector types: the operators are
-// the CPU's, and no order is left open.
-enum { W = PT_WIDTH, PARTS = L / W };
-typedef float lanes __attribute__((vector_size(4 * PT_WIDTH)));
-typedef int32_t words __attribute__((vector_size(4 * PT_WIDTH)));
-typedef float lanes_at __attribute__((vector_size(4 * PT_WIDTH), aligned(4), may_alias));
-typedef struct sixteen {
-    lanes part[PARTS];
-} sixteen;
-
-PT_INLINE lanes pt_load(const float *p) { return *(const lanes_at *)(const void *)p; }
-PT_INLINE void pt_store(float *p, lanes x) { *(lanes_at *)(void *)p = x; }
-PT_INLINE lanes pt_absolute(lanes x) { return (lanes)((words)x & 0x7fffffff); }
-PT_INLINE lanes pt_larger(lanes a, lanes b) {  // a where b is NaN
-    words is_b = b > a;
-    return (lanes)(((words)b & is_b) | ((words)a & ~is_b));
-}
+// ---- element-wise parts of the step. Source of the equations: RWKV-7, arXiv:2503.14456, section 4
 
 PT_INLINE float pt_sigmoid(float x) { return 1.0f / (1.0f + pt_exp(-x)); }
-
-// ---- sums in a fixed order
-
-// The one tree in which sixteen lanes become a sum: l[i] + l[i + 8], then + 4, then + 2, then + 1.
-PT_INLINE float pt_fold(sixteen x) {
-    for (int n = PARTS / 2; n > 0; n /= 2) {
-        for (int i = 0; i < n; i++) x.part[i] += x.part[i + n];
-    }
-    float s[W];
-    memcpy(s, &x.part[0], sizeof s);
-    for (int n = W / 2; n > 0; n /= 2) {
-        for (int i = 0; i < n; i++) s[i] += s[i + n];
-    }
-    return s[0];
-}
-
-// The n < L floats that no full row of lanes covers.
-PT_INLINE sixteen pt_tail(const float *x, size_t n) {
-    sixteen tail = {{{0}}};
-    memcpy(&tail, x, n * sizeof *x);
-    return tail;
-}
-
-static float pt_sum(const float *x, size_t n) {
-    sixteen sum = {{{0}}};
-    size_t i = 0;
-    for (; i + L <= n; i += L) {
-        for (int p = 0; p < PARTS; p++) sum.part[p] += pt_load(x + i + W * p);
-    }
-    sixteen tail = pt_tail(x + i, n - i);
-    for (int p = 0; p < PARTS && i < n; p++) sum.part[p] += tail.part[p];
-    return pt_fold(sum);
-}
-
-// Sum of (x - mean)^2.
-static float pt_sum_squares(const float *x, float mean, size_t n) {
-    sixteen sum = {{{0}}};
-    size_t i = 0;
-    for (; i + L <= n; i += L) {
-        for (int p = 0; p < PARTS; p++) {
-            lanes d = pt_load(x + i + W * p) - mean;
-            sum.part[p] += d * d;
-        }
-    }
-    float tail[L] = {0};
-    for (size_t l = 0; i + l < n; l++) tail[l] = (x[i + l] - mean) * (x[i + l] - mean);
-    for (int p = 0; p < PARTS && i < n; p++) sum.part[p] += pt_load(tail + W * p);
-    return pt_fold(sum);
-}
-
-// ---- element-wise parts of the step. Source of the equations: RWKV-7, arXiv:2503.14456, section 4
 
 static void layer_norm(const float *x, const float *restrict weight, const float *restrict bias,
                        size_t n, float *y) {
@@ -365,13 +292,21 @@ static void matmul_packed_float(const pt_matrix *m, size_t first, size_t last, c
     }
 }
 
-static void pack_float(const pt_matrix *m, uint8_t *packed) {
-    size_t size = m->type == PT_F16 ? 2 : 4;
+// `size` of a weight is a constant at every call, so that the copies become single moves.
+PT_INLINE void pack_sized(const pt_matrix *m, size_t size, uint8_t *packed) {
     memset(packed, 0, pt_matrix_packed_size(m));  // the rows that round n_out up to a group
     for (size_t o = 0; o < m->n_out; o++) {
         uint8_t *to = packed + (o / L * m->n_in * L + o % L) * size;
         const uint8_t *from = m->mapped + o * m->n_in * size;
         for (size_t i = 0; i < m->n_in; i++) memcpy(to + i * L * size, from + i * size, size);
+    }
+}
+
+static void pack_float(const pt_matrix *m, uint8_t *packed) {
+    if (m->type == PT_F16) {
+        pack_sized(m, 2, packed);
+    } else {
+        pack_sized(m, 4, packed);
     }
 }
 

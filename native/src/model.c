@@ -80,21 +80,30 @@ size_t pt_matrix_size(const pt_matrix *m) {
     return m->type == PT_F16 ? n * 2 : n * 4;
 }
 
+// `n_cols` is a constant at every call, so that the copies become single moves.
+static inline void pack_group(const pt_matrix *m, size_t g, size_t n_cols, uint8_t *packed) {
+    size_t n_blocks = m->n_in / PT_BLOCK, row_size = n_blocks * PT_BLOCK_SIZE;
+    size_t n = m->n_out - g * PT_GROUP < PT_GROUP ? m->n_out - g * PT_GROUP : PT_GROUP;
+    const uint8_t *rows = m->mapped + g * PT_GROUP * row_size;
+    for (size_t b = 0; b < n_blocks; b++, packed += PT_GROUP_BLOCK, rows += PT_BLOCK_SIZE) {
+        for (size_t i = 0; i < n; i++) memcpy(packed + 2 * i, rows + i * row_size, 2);
+        for (size_t c = 0; c < PT_BLOCK; c += n_cols) {
+            uint8_t *chunk = packed + 2 * PT_GROUP + c * PT_GROUP;
+            for (size_t i = 0; i < n; i++) {
+                memcpy(chunk + n_cols * i, rows + i * row_size + 2 + c, n_cols);
+            }
+        }
+    }
+}
+
 void pt_pack_q8(const pt_matrix *m, size_t n_cols, uint8_t *packed) {
-    size_t n_blocks = m->n_in / PT_BLOCK;
+    size_t group_size = m->n_in / PT_BLOCK * PT_GROUP_BLOCK;
     if (m->n_out % PT_GROUP != 0) memset(packed, 0, pt_matrix_packed_size(m));  // rows past n_out
     for (size_t g = 0; g < pt_groups(m); g++) {
-        size_t n = m->n_out - g * PT_GROUP < PT_GROUP ? m->n_out - g * PT_GROUP : PT_GROUP;
-        for (size_t b = 0; b < n_blocks; b++, packed += PT_GROUP_BLOCK) {
-            for (size_t i = 0; i < n; i++) {
-                const uint8_t *from =
-                    m->mapped + ((g * PT_GROUP + i) * n_blocks + b) * PT_BLOCK_SIZE;
-                memcpy(packed + 2 * i, from, 2);
-                uint8_t *to = packed + 2 * PT_GROUP + n_cols * i;
-                for (size_t c = 0; c < PT_BLOCK; c += n_cols) {
-                    memcpy(to + c * PT_GROUP, from + 2 + c, n_cols);
-                }
-            }
+        if (n_cols == 2) {
+            pack_group(m, g, 2, packed + g * group_size);
+        } else {
+            pack_group(m, g, 4, packed + g * group_size);
         }
     }
 }

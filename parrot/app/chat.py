@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Talk with the parrot in this terminal.
 
-Its state is kept after every turn, so the next talk goes on from this one. Ctrl-C stops a reply,
-Ctrl-D leaves. When standard input is not a terminal, every line is one message and every reply one
-line on standard output.
+Every turn is kept in its soul, so the next talk goes on from this one. Ctrl-C stops a reply, Ctrl-D
+leaves. When standard input is not a terminal, every line is one message and every reply one line on
+standard output.
+
+In the talk: /again answers anew, /undo takes the last turn back, /good and /bad tell it what you
+think of its last reply.
 
 examples:
   parrot chat
@@ -19,94 +22,50 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from parrot.app.options import (
     add_model_options,
     add_sampling_options,
+    add_soul_option,
     open_model,
     sampling_of,
     soul_path,
+    wake,
 )
-from parrot.base.errors import FileError
-from parrot.base.files import file_error
-from parrot.base.text import (
-    END_OF_DOCUMENT,
-    END_OF_TURN,
-    clean_text,
-    companion_turn,
-    text_from_bytes,
-)
-from parrot.engine.generate import Abort, Sampling
-from parrot.engine.model import Model
-from parrot.engine.state import State
-
-WORLD_STOP = b"\n\n"
+from parrot.base.errors import ConfigError, FileError
+from parrot.engine.generate import Abort
+from parrot.mind.companion import Companion, Manner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", metavar="TEXT", help="print one reply to TEXT and leave")
-    parser.add_argument("--soul", metavar="FILE", help="where its state is kept")
     parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
+    add_soul_option(parser)
     add_model_options(parser)
     add_sampling_options(parser)
 
 
 class Talk:
-    """One companion's talk: a state, how to sample, and where to keep the state."""
+    """A companion in a terminal: says once, not every turn, that a disk refuses."""
 
-    def __init__(self, model: Model, sampling: Sampling, soul: Path | None) -> None:
-        self.model, self.sampling, self.soul = model, sampling, soul
-        self.seed, self.max_bytes = time.time_ns(), 400
-        self.state = self._wake()
-        self._is_kept = True
-
-    def _wake(self) -> State:
-        if self.soul is None or not self.soul.exists():
-            return self.model.new_state()
-        return self.model.load_state(self.soul)
-
-    def prompt(self, text: str) -> bytes:
-        """Return the bytes that open the parrot's turn after `text`."""
-        if not self.model.is_bytes:
-            return f"User: {clean_text(text).strip()}\n\nAssistant:".encode()
-        return (END_OF_DOCUMENT if self.state.position == 0 else b"") + companion_turn(text)
+    def __init__(self, companion: Companion) -> None:
+        self.companion = companion
+        self._told: str | None = None
 
     def reply(self, text: str, abort: Abort | None = None) -> Iterator[str]:
-        """Yield the reply to `text` as it comes; afterwards the state is kept."""
-        self.seed += 1
-        pieces = self.model.generate(
-            self.state,
-            self.prompt(text),
-            sampling=self.sampling,
-            seed=self.seed,
-            max_bytes=self.max_bytes,
-            abort=abort,
-            stop=END_OF_TURN if self.model.is_bytes else WORLD_STOP,
-        )
-        for piece in text_from_bytes(pieces):
-            yield clean_text(piece)
+        """Yield the reply to `text` as it comes, or to the same text as before for /again."""
+        if text == "/again":
+            yield from self.companion.again(abort)
+        else:
+            yield from self.companion.hear(text, abort)
+        self.tell_trouble()
 
-    def keep(self) -> None:
-        """Write the state. A disk that refuses is reported once; the talk goes on."""
-        if self.soul is None:
-            return
-        try:
-            self._make_folder(self.soul.parent)
-            self.state.save(self.soul)
-            self._is_kept = True
-        except FileError as exc:
-            if self._is_kept:
-                print(f"parrot: {exc} The talk goes on, unkept.", file=sys.stderr)
-            self._is_kept = False
-
-    @staticmethod
-    def _make_folder(folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise file_error(folder, exc, "made") from exc
+    def tell_trouble(self) -> None:
+        trouble = self.companion.trouble
+        if trouble and not self._told:
+            print(f"parrot: {trouble} The talk goes on, unkept.", file=sys.stderr)
+        self._told = trouble
 
 
 @contextmanager
@@ -135,7 +94,6 @@ def _lines() -> Iterator[str]:
 def _speak_lines(talk: Talk) -> None:
     for text in _lines():
         reply = "".join(talk.reply(text))
-        talk.keep()
         print(" ".join(reply.split("\n")), flush=True)
 
 
@@ -160,15 +118,28 @@ def _speak(talk: Talk, text: str) -> None:
             sys.stdout.flush()
             n_bytes += len(piece.encode())
     seconds = time.perf_counter() - begun
-    lived = talk.state.position
+    lived = talk.companion.position
     print(f"\n\x1b[2m{n_bytes / seconds:,.0f} bytes/s · {lived:,} bytes lived\x1b[0m")
 
 
+def _obey(companion: Companion, text: str) -> bool:
+    """Carry out a word of the owner that is not talk; return whether it was one."""
+    if text == "/undo":
+        companion.undo(1)
+        print(f"\x1b[2mtaken back · {companion.position:,} bytes lived\x1b[0m")
+    elif text in ("/good", "/bad"):
+        companion.feel(text[1:])
+    else:
+        return False
+    return True
+
+
 def _converse(talk: Talk) -> None:
-    about = talk.model.describe()
-    print(f"parrot · {talk.model.path.name} · {about['cpu']} x {about['threads']}")
-    if talk.state.position:
-        print(f"It remembers: {talk.state.position:,} bytes lived.")
+    companion = talk.companion
+    about = companion.model.describe()
+    print(f"parrot · {companion.model.path.name} · {about['cpu']} x {about['threads']}")
+    if companion.position:
+        print(f"It remembers: {companion.position:,} bytes lived.")
     print("Ctrl-C stops a reply, Ctrl-D leaves. 按 Ctrl-C 打断，Ctrl-D 离开。\n")
     ask = _prompter()
     while True:
@@ -178,23 +149,27 @@ def _converse(talk: Talk) -> None:
             continue
         except EOFError:
             return
-        if text:
-            _speak(talk, text)
-            talk.keep()
+        try:
+            if text and not _obey(companion, text):
+                _speak(talk, text)
+        except (ConfigError, FileError) as exc:
+            print(f"parrot: {exc}", file=sys.stderr)
+        talk.tell_trouble()
 
 
 def run(args: argparse.Namespace) -> int:
-    sampling = sampling_of(args)
+    manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall)
     model = open_model(args)
-    talk = Talk(model, sampling, None if args.fresh else soul_path(args, model))
-    talk.max_bytes = args.max_bytes
-    if args.seed is not None:
-        talk.seed = args.seed
-    if args.once is not None:
-        print("".join(talk.reply(args.once)))
-        talk.keep()
-    elif sys.stdin.isatty():
-        _converse(talk)
-    else:
-        _speak_lines(talk)
+    companion = wake(args, model, manner, None if args.fresh else soul_path(args))
+    talk = Talk(companion)
+    try:
+        if args.once is not None:
+            print("".join(talk.reply(args.once)))
+        elif sys.stdin.isatty():
+            _converse(talk)
+        else:
+            _speak_lines(talk)
+    finally:
+        companion.close()
+    talk.tell_trouble()
     return 0

@@ -21,7 +21,11 @@ COMMANDS = {
     "bench": ("parrot.app.bench", "measure decode and prefill speed on this machine"),
     "eval": ("parrot.app.evaluate", "bits per byte of the model on files"),
     "model": ("parrot.app.model_files", "model files: info, import, quantize, verify"),
-    "state": ("parrot.app.states", "the state of the soul: show, save, load"),
+    "state": ("parrot.app.states", "named states of the soul: save, load, branch, undo, ..."),
+    "memory": ("parrot.app.memory", "what it remembers: list, search, add, forget, export"),
+    "mood": ("parrot.app.mood", "how it feels, and how well it foresees the talk"),
+    "run": ("parrot.app.run", "the handheld app on this board: glass and sixteen keys"),
+    "sim": ("parrot.app.sim", "the handheld app without hardware: terminal, browser or script"),
     "doctor": ("parrot.app.doctor", "check every organ, one line each"),
 }
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from parrot.app.options import add_model_options, open_model, soul_path
+from parrot.app.options import add_model_options, add_soul_option, open_model, soul_path
 from parrot.base.errors import ParrotError
 
 
@@ -31,7 +31,7 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--soul", metavar="FILE", help="where its state is kept")
+    add_soul_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_model_options(parser)
 
@@ -76,16 +76,21 @@ def _model(args: argparse.Namespace) -> str:
 
 
 def _soul(args: argparse.Namespace) -> str:
-    model = open_model(args)
-    path = soul_path(args, model)
+    from parrot.mind.soul import Soul
+
+    path = soul_path(args)
     if not path.exists():
         return f"{path}: not born yet; the first talk makes it"
-    state = model.load_state(path)
-    return f"{path}: {state.position:,} bytes lived"
+    with Soul.in_memory(path) as soul:
+        soul.check()
+        turn = soul.turn(soul.tip)
+        n_turns = sum(int(str(day["turns"])) for day in soul.days())
+    position = turn.position if turn else 0
+    return f"{path}: every page is well; {n_turns:,} turns, {position:,} bytes lived"
 
 
 def _disk(args: argparse.Namespace) -> str:
-    folder = soul_path(args, open_model(args)).parent
+    folder = soul_path(args).parent
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):

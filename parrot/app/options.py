@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from parrot.engine.generate import Sampling
     from parrot.engine.model import Model
+    from parrot.mind.companion import Companion, Manner
+    from parrot.mind.soul import Soul
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +47,13 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--min-p", type=float, default=0.0, metavar="P")
     group.add_argument("--repetition", type=float, default=1.0, metavar="X", help="1 is off")
     group.add_argument("--seed", type=int, metavar="N", help="default: new each time")
+    group.add_argument(
+        "--recall",
+        type=int,
+        default=0,
+        metavar="N",
+        help="bytes of memory woven in before a turn, for models trained on it (default: 0)",
+    )
     group.add_argument("--max-bytes", type=int, default=400, metavar="N", help="of one reply")
 
 
@@ -64,9 +73,61 @@ def sampling_of(args: argparse.Namespace) -> Sampling:
     )
 
 
-def soul_path(args: argparse.Namespace, model: Model) -> Path:
-    """Return where the state is kept: --soul, or one file a model in the user's data folder."""
+def add_soul_option(parser: argparse.ArgumentParser) -> None:
+    """Add --soul."""
+    parser.add_argument("--soul", metavar="FILE", help="the file that holds its life")
+
+
+def soul_path(args: argparse.Namespace) -> Path:
+    """Return where the soul is: --soul, or soul.db in the user's data folder."""
     if args.soul:
         return Path(args.soul)
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "parrot" / f"{model.id}.state"
+    return Path(home) / "parrot" / "soul.db"
+
+
+def wake(
+    args: argparse.Namespace, model: Model, manner: Manner | None = None, path: Path | None = None
+) -> Companion:
+    """Return the parrot that lives in the soul at `path`, or one that is kept nowhere for None.
+
+    Where the soul cannot be written, its life so far is read, and the talk goes on unkept; the
+    owner is told once, here.
+    Raises: SoulBusyError, FormatError for what is no soul.
+    """
+    from parrot.base.clock import SystemClock
+    from parrot.mind.companion import Companion
+
+    soul = open_soul(path)
+    if soul.notice:
+        print(f"parrot: {soul.notice}", file=sys.stderr)
+    try:
+        return Companion(model, soul, SystemClock(), manner, say_progress)
+    except BaseException:
+        soul.close()
+        raise
+
+
+def open_soul(path: Path | None) -> Soul:
+    from parrot.base.errors import FileError, FormatError
+    from parrot.mind.database import SoulBusyError
+    from parrot.mind.soul import Soul
+
+    if path is None:
+        return Soul.in_memory()
+    try:
+        return Soul.open(path)
+    except (SoulBusyError, FormatError):
+        raise
+    except FileError as exc:
+        print(f"parrot: {exc} The talk goes on, unkept.", file=sys.stderr)
+        return Soul.in_memory(path)
+
+
+def say_progress(done: int, total: int) -> None:
+    """Say on a terminal how far a replay of the journal has come."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(
+            f"\rliving it again: {done:,} of {total:,} bytes", end=end, file=sys.stderr, flush=True
+        )

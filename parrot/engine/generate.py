@@ -15,6 +15,7 @@ from parrot import _native
 from parrot.base.errors import ConfigError
 
 Abort = _native.Abort
+Sampler = _native.Sampler
 
 # C0 controls and DEL that no reply may hold: turn marks, all but tab and newline. END_OF_TURN is
 # taken out of the ban by a `stop` that contains it. In UTF-8 these bytes are never part of another
@@ -62,10 +63,10 @@ class Sampling:
 
 def new_sampler(
     sampling: Sampling, seed: int, n_vocab: int, *, is_bytes: bool, stop: frozenset[int]
-) -> _native.Sampler:
+) -> Sampler:
     """Return a stream of choices. For byte vocabularies it keeps UTF-8 whole and bans controls."""
     banned = sorted(_CONTROLS - stop) if is_bytes else []
-    return _native.Sampler(
+    return Sampler(
         n_vocab,
         np.array(banned, np.int32),
         seed=seed & (1 << 64) - 1,

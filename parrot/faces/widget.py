@@ -206,16 +206,17 @@ def _candidate_px(font: Font, candidate: str) -> int:
 
 @dataclass(frozen=True)
 class CandidatePage:
-    """One page of candidates, which one is selected, and whether there are other pages."""
+    """A row of candidates, which one is selected (-1: none), and whether there are other pages."""
 
     candidates: Sequence[str]
     selected: int = 0
     has_before: bool = False
     has_after: bool = False
+    first_number: int = 1
 
 
 def draw_candidates(frame: Framebuffer, font: Font, box: Box, page: CandidatePage) -> None:
-    """Draw a page of candidates, numbered from 1, the selected one lit. Box: 13 rows high."""
+    """Draw a row of candidates with their numbers, the selected one lit. Box: 13 rows high."""
     if page.has_before:
         frame.blit(LEFT_ARROW, box.x, box.y + 3)
     if page.has_after:
@@ -224,7 +225,7 @@ def draw_candidates(frame: Framebuffer, font: Font, box: Box, page: CandidatePag
     x = room.x
     with frame.clip(room):
         for i, candidate in enumerate(page.candidates):
-            draw_digits(frame, x + 1, box.y + 1, str(i + 1))
+            draw_digits(frame, x + 1, box.y + 1, str(page.first_number + i))
             draw_text(frame, font, x + DIGIT_WIDTH_PX + 2, box.y + 1, candidate)
             width_px = _candidate_px(font, candidate)
             if i == page.selected:

@@ -161,13 +161,13 @@ static uint64_t hash_life(life *l, size_t step) {
 
 void test_forward(const char *corpus) {
     static const char *const names[] = {"f32", "f16", "q8"};
-    static const size_t steps[] = {1, 2, 3, 4, 7, 64, 70};
+    static const size_t steps[] = {1, 3, 7, 70};
     for (int i = 0; i < 3; i++) {
         char path[512];
         uint64_t want = 0;
         snprintf(path, sizeof path, "%s/gguf/%s", corpus, names[i]);
         for (size_t k = 0; parrot_cpu_name(k); k++) {
-            for (uint32_t way = 0; way < 6; way++) {  // 1 to 3 threads, repacked or mapped
+            for (uint32_t way = 0; way < 4; way++) {  // 1 or 2 threads, repacked or mapped
                 life l = begin(path, parrot_cpu_name(k), 1 + way / 2, way & 1);
                 for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
                     uint64_t hash = hash_life(&l, steps[s]);

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The talk as the screens see it: what was said, what is being said, how the parrot feels.
+
+Everything here runs on the loop's thread and returns at once; the companion itself is reached only
+through jobs. What fails leaves its sentence in `notice`, which the app shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from parrot.app.engine_thread import Engine, Job
+from parrot.base.errors import ParrotError
+from parrot.engine.generate import Abort, Sampling
+from parrot.mind.companion import Companion, Manner
+from parrot.mind.entry import Name
+from parrot.mind.turn import Turn
+
+N_RECENT = 200  # turns a screen can scroll back through
+
+
+@dataclass(frozen=True)
+class Self:
+    """A picture of the companion at the end of a job."""
+
+    turns: tuple[Turn, ...] = ()
+    names: tuple[Name, ...] = ()
+    mood: dict[str, float] = field(default_factory=dict)
+    model: str = ""
+    position: int = 0
+    line: str = ""
+    is_kept: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    settings: dict[str, object] = field(default_factory=dict)
+    trouble: str | None = None
+
+
+SETTINGS = ("hand.language", "hand.contrast", "hand.sampling")
+
+
+def picture_of(companion: Companion) -> Self:
+    soul = companion.soul
+    return Self(
+        turns=tuple(companion.recent(N_RECENT)),
+        names=tuple(companion.names()),
+        mood=companion.mood(),
+        model=f"{companion.model.path.name} {companion.model.id}",
+        position=companion.position,
+        line=soul.line,
+        is_kept=soul.is_kept,
+        sampling=companion.manner.sampling,
+        settings={name: value for name in SETTINGS if (value := soul.setting(name)) is not None},
+        trouble=companion.trouble,
+    )
+
+
+class Conversation:
+    """Asks the engine and remembers its answers. Set `engine` before the first call."""
+
+    engine: Engine
+
+    def __init__(self) -> None:
+        self.me = Self()
+        self.heard = self.said = ""
+        self.is_awake = self.is_answering = False
+        self.notice: str | None = None
+        self.n_pieces = 0  # of text since the start: what views compare to know of news
+
+    @property
+    def is_thinking(self) -> bool:
+        return self.is_answering and not self.said
+
+    def awake(self, error: ParrotError | None) -> None:
+        """The engine says that the parrot woke, or why it cannot."""
+        if error:
+            self.notice = str(error)
+            return
+        self.is_awake = True
+        self._do(lambda companion: None)
+
+    # ---- talk
+
+    def say(self, text: str) -> None:
+        self._answer(text, lambda companion, abort: companion.hear(text, abort))
+
+    def again(self) -> None:
+        if self.me.turns:
+            heard = self.me.turns[-1].heard.decode(errors="replace")
+            self._answer(heard, lambda companion, abort: companion.again(abort))
+
+    def stop(self) -> None:
+        if self.is_answering:
+            self.engine.abort()
+
+    def undo(self) -> None:
+        self.heard = self.said = ""
+        self._do(lambda companion: companion.undo(1))
+
+    def feel(self, signal: str) -> None:
+        self._do(lambda companion: companion.feel(signal))
+
+    def score(self, texts: list[str], then: Callable[[list[float]], None]) -> None:
+        """Ask how likely each text is to be what the companion says next, in nats."""
+
+        def work(companion: Companion, abort: Abort) -> Iterator[object]:
+            yield companion.model.score([t.encode() for t in texts], companion.state)
+
+        def take(result: object) -> None:
+            if isinstance(result, list):
+                then(result)
+
+        if self.is_awake and not self.engine.is_busy:
+            self.engine.submit(Job(work, take))
+
+    # ---- states and settings
+
+    def save(self, name: str) -> None:
+        self._do(lambda companion: companion.save(name))
+
+    def branch(self, name: str) -> None:
+        self._do(lambda companion: companion.branch(name))
+
+    def load(self, name: str) -> None:
+        self.heard = self.said = ""
+        self._do(lambda companion: companion.load(name))
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        def change(companion: Companion) -> None:
+            companion.manner = replace(companion.manner, sampling=sampling)
+            kept = {name: getattr(sampling, name) for name in ("temperature", "top_p")}
+            companion.soul.set_setting("hand.sampling", kept)
+
+        self.me = replace(self.me, sampling=sampling)
+        self._do(change)
+
+    def set_setting(self, name: str, value: object) -> None:
+        self.me = replace(self.me, settings={**self.me.settings, name: value})
+        self._do(lambda companion: companion.soul.set_setting(name, value))
+
+    # ---- inside
+
+    def _answer(self, heard: str, reply: Callable[[Companion, Abort], Iterator[str]]) -> None:
+        self.heard, self.said = heard, ""
+        self.is_answering = True
+        self.n_pieces += 1
+        before = self.me.turns
+
+        def work(companion: Companion, abort: Abort) -> Iterator[object]:
+            yield from reply(companion, abort)
+            yield picture_of(companion)
+
+        def ended(error: ParrotError | None) -> None:
+            self.is_answering = False
+            self.n_pieces += 1
+            self._ended(error)
+            if self.me.turns != before:
+                self.heard = self.said = ""  # they are the last turn now
+
+        self.engine.submit(Job(work, self._take, ended))
+
+    def _take(self, piece: object) -> None:
+        if isinstance(piece, str):
+            self.said += piece
+            self.n_pieces += 1
+        elif isinstance(piece, Self):
+            self.me = piece
+            if piece.trouble:
+                self.notice = piece.trouble
+
+    def _do(self, change: Callable[[Companion], None]) -> None:
+        def work(companion: Companion, abort: Abort) -> Iterator[object]:
+            change(companion)
+            yield picture_of(companion)
+
+        self.engine.submit(Job(work, self._take, self._ended))
+
+    def _ended(self, error: ParrotError | None) -> None:
+        self.n_pieces += 1
+        if error:
+            self.notice = str(error)
+
+
+def manner_from(settings: dict[str, object], manner: Manner) -> Manner:
+    """Return `manner` with the sampling the owner chose in the hand."""
+    kept = settings.get("hand.sampling")
+    if not isinstance(kept, dict):
+        return manner
+    changes = {n: float(kept[n]) for n in ("temperature", "top_p") if n in kept}
+    return replace(manner, sampling=manner.sampling.with_(**changes))

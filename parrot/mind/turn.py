@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One turn of the talk: what was heard and said, and the tokens that living it means.
+
+The journal keeps words, not frames: a turn can be lived again by a model with another vocabulary.
+Which tokens it becomes is decided here and nowhere else, so living and replaying are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from parrot.base.text import (
+    COMPANION,
+    END_OF_DOCUMENT,
+    END_OF_TURN,
+    PARROT,
+    RECALLED,
+)
+from parrot.engine.model import Model
+
+WORLD_STOP = b"\n\n"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One row of the journal. `id` counts from 1 in the order of committing; parent 0 is birth.
+
+    Units: `position` tokens lived, this turn included; the four measures nats a byte, None when
+           nothing was measured.
+    """
+
+    id: int
+    parent: int
+    wall_s: float
+    model: bytes
+    position: int
+    heard: bytes = b""
+    said: bytes = b""
+    recalled: bytes = b""
+    origin: str | None = None
+    tokens: bytes | None = None
+    seed: int = 0
+    sampling: str = "{}"
+    heard_expected: float | None = None
+    heard_surprise: float | None = None
+    said_expected: float | None = None
+    said_surprise: float | None = None
+
+
+def stop_of(model: Model) -> bytes:
+    """Return the bytes that end the parrot's turn in this model's framing."""
+    return END_OF_TURN if model.is_bytes else WORLD_STOP
+
+
+def opening(model: Model, position: int, heard: bytes, recalled: bytes) -> list[int]:
+    """Return the tokens from the border before a turn up to where the parrot begins to speak."""
+    if not model.is_bytes:
+        memory = b"System: " + recalled + b"\n\n" if recalled else b""
+        return model.tokenizer.encode(memory + b"User: " + heard + b"\n\nAssistant:")
+    begin = END_OF_DOCUMENT if position == 0 else b""
+    memory = RECALLED + recalled + END_OF_TURN if recalled else b""
+    return list(begin + memory + COMPANION + heard + END_OF_TURN + PARROT)
+
+
+def closing(model: Model, turn: Turn) -> list[int]:
+    """Return the tokens of what the parrot said in `turn`, the end of its turn included."""
+    whole = turn.said + stop_of(model)
+    if turn.tokens is not None:
+        tokens: list[int] = np.frombuffer(turn.tokens, "<u4").tolist()
+        is_ours = max(tokens, default=0) < model.n_vocab
+        if is_ours and model.tokenizer.decode(tokens) == whole:
+            return tokens
+    return model.tokenizer.encode(whole)
+
+
+def packed_tokens(model: Model, said: bytes, tokens: list[int]) -> bytes | None:
+    """Return `tokens` for the journal, or None when encoding `said` gives them back anyway."""
+    if model.tokenizer.encode(said + stop_of(model)) == tokens:
+        return None
+    return np.array(tokens, "<u4").tobytes()
+
+
+def tokens_of(model: Model, position: int, turn: Turn) -> list[int]:
+    """Return the tokens that living `turn` at `position` means; an imported state has none."""
+    if turn.origin is not None:
+        return []
+    return opening(model, position, turn.heard, turn.recalled) + closing(model, turn)

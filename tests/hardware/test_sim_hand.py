@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole handheld on a model of its panel, in virtual time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from parrot.app.assemble import PINYIN_PATH
+from parrot.app.screens import ChatScreen, HomeScreen
+from parrot.app.screens_compose import ComposeScreen
+from parrot.engine.model import Model
+from parrot.faces.framebuffer import FRAME_SIZE
+from parrot.senses.key import KEYS
+from tests.hardware.sim_driver import SimHand
+
+N_RANDOM_EVENTS = 5_000
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.open(threads=1)
+
+
+@pytest.fixture
+def sim(model: Model) -> Iterator[SimHand]:
+    sim = SimHand(model)
+    yield sim
+    sim.close()
+
+
+def is_glass_right(sim: SimHand) -> bool:
+    return sim.glass.glass().to_bytes() == sim.hand.frame.to_bytes()
+
+
+def test_face_is_on_the_glass_after_the_first_tick(sim: SimHand) -> None:
+    assert isinstance(sim.hand.screen, HomeScreen)
+    assert sim.glass.glass().pixels().sum() > 500
+    assert is_glass_right(sim)
+
+
+def test_menu_opens_with_c_and_closes_with_a(sim: SimHand) -> None:
+    before = sim.hand.screen
+    sim.tap("C")
+    assert sim.hand.screen is not before
+    sim.tap("A")
+    assert sim.hand.screen is before
+
+
+def test_power_off_is_asked_and_no_is_the_first_answer(sim: SimHand) -> None:
+    sim.tap("C*D")  # up from the first row is the last one
+    sim.tap("D")
+    assert not sim.hand.is_off
+    sim.tap("D#D")
+    assert sim.hand.is_off
+
+
+def test_reply_streams_onto_the_glass_and_stays_in_the_diary(sim: SimHand) -> None:
+    seen = set()
+    sim.hand.talk.say("Hello!")
+    while sim.hand.engine.is_busy:
+        sim.wait(50)
+        seen.add(sim.glass.glass().to_bytes())
+    assert len(seen) > 5
+    sim.wait(100)
+    assert sim.hand.talk.me.turns[-1].heard == b"Hello!"
+    assert sim.hand.talk.me.turns[-1].said.strip()
+
+
+def test_a_stops_the_reply_within_100_ms(sim: SimHand) -> None:
+    sim.hand.talk.say("Tell me a story.")
+    while not sim.hand.talk.said:
+        sim.wait(10)
+    sim.keypad.tap("A")
+    sim.wait(100)
+    assert not sim.hand.talk.is_answering
+    assert not sim.hand.engine.is_busy
+
+
+def test_chat_scrolls_back_while_the_parrot_speaks(sim: SimHand) -> None:
+    for text in ("Hello!", "How are you?", "What is your name?"):
+        sim.say(text)
+    sim.hold("*", 500)
+    assert isinstance(sim.hand.screen, ChatScreen)
+    sim.hand.talk.say("Tell me a story.")
+    sim.wait(50)
+    assert sim.hand.talk.is_answering
+    sim.tap("****")
+    top = sim.glass.glass().pixels()[:32, :124].tolist()  # but for the scroll bar
+    sim.wait(1_000)
+    assert sim.glass.glass().pixels()[:32, :124].tolist() == top
+
+
+def test_undo_takes_the_last_turn_back(sim: SimHand) -> None:
+    sim.say("Hello!")
+    assert len(sim.hand.talk.me.turns) == 1
+    sim.tap("C#D#D")
+    sim.finish_reply()
+    sim.wait(100)
+    assert sim.hand.talk.me.turns == ()
+
+
+def test_saved_state_brings_the_talk_back_to_its_moment(sim: SimHand) -> None:
+    sim.say("Hello!")
+    sim.hand.talk.save("here")
+    sim.finish_reply()
+    sim.say("How are you?")
+    assert len(sim.hand.talk.me.turns) == 2
+    sim.hand.talk.load("here")
+    sim.finish_reply()
+    sim.wait(50)
+    assert [turn.heard for turn in sim.hand.talk.me.turns] == [b"Hello!"]
+
+
+@pytest.mark.parametrize("fail_every", [100, 1])
+def test_talk_goes_on_while_the_bus_refuses(sim: SimHand, fail_every: int) -> None:
+    sim.bus.fail_every(fail_every)
+    sim.say("Hello!")
+    sim.tap("CA")
+    assert len(sim.hand.talk.me.turns) == 1
+    assert sim.hand.n_events == 4
+    assert (sim.hand.panel_fault is not None) == (fail_every == 1)
+    sim.bus.fail_every(0)
+    sim.wait(2_000)
+    assert sim.hand.panel_fault is None
+    assert is_glass_right(sim)
+
+
+def test_panel_is_back_within_two_seconds_of_being_plugged_in(sim: SimHand) -> None:
+    sim.bus.unplug(0x3C)
+    sim.wait(1_000)
+    assert "stopped answering" in str(sim.hand.panel_fault)
+    sim.glass.cut_power()
+    sim.bus.plug(0x3C)
+    sim.wait(2_000)
+    assert is_glass_right(sim)
+
+
+def test_random_keys_break_nothing_and_none_is_lost(sim: SimHand) -> None:
+    dice = random.Random(20261122)
+    for n in range(N_RANDOM_EVENTS // 2):
+        sim.keypad.tap(dice.choice(KEYS), dice.choice((60, 60, 60, 420)))
+        n_before = sim.hand.n_events
+        for _ in range(2):
+            sim.hand.tick()
+            sim.clock.advance_ms(dice.choice((10, 40, 250)))
+        assert sim.hand.n_events > n_before, f"press {n} was lost"
+        assert len(sim.hand.frame.to_bytes()) == FRAME_SIZE
+        sim.hand.is_off = False
+    sim.wait(1_000)
+    assert sim.hand.n_events >= N_RANDOM_EVENTS
+    assert is_glass_right(sim)
+
+
+@pytest.mark.skipif(not PINYIN_PATH.exists(), reason="parrot/assets/pinyin.bin is not built")
+def test_nihao_is_typed_with_nine_keys_and_answered(sim: SimHand) -> None:
+    sim.tap("64426")
+    assert isinstance(sim.hand.screen, ComposeScreen)
+    sim.tap("D")
+    composer = sim.hand.desk.composer
+    assert composer is not None and composer.line == "你好"
+    sim.tap("D")
+    sim.finish_reply()
+    sim.wait(100)
+    assert sim.hand.talk.me.turns[-1].heard.decode() == "你好"
+    assert is_glass_right(sim)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes a crystal, what brings it back, and what the owner can do with it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from parrot.app.cli import main
+from parrot.base.clock import ManualClock
+from parrot.base.errors import ConfigError
+from parrot.engine.model import Model
+from parrot.mind.companion import Companion, Manner
+from parrot.mind.memory import (
+    COLD,
+    HALF_LIFE_S,
+    asked_to_remember,
+    is_surprising,
+    strength_at,
+    terms_of,
+)
+from parrot.mind.schema import MIGRATIONS
+from parrot.mind.soul import Soul
+from tools.kill_soul import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return Model.open(tiny_model(tmp_path_factory.mktemp("model")), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Remember that my cat is called Tofu.", "my cat is called Tofu."),
+        ("please remember: the key is under the pot", "the key is under the pot"),
+        ("记住，我的生日是五月三日", "我的生日是五月三日"),
+        ("请你记住我住在杭州", "我住在杭州"),
+        ("Remember my name?", None),
+        ("你记得我的名字吗", None),
+        ("I remember the sea.", None),
+        ("remember", None),
+    ],
+)
+def test_a_request_to_remember_is_understood_in_both_languages(text: str, kept: str | None) -> None:
+    assert asked_to_remember(text) == kept
+
+
+def test_only_what_stands_out_among_enough_turns_is_surprising() -> None:
+    usual = [2.0] * 20
+    assert is_surprising("The bridge fell into the river.", 2.7, usual)
+    assert not is_surprising("The bridge fell into the river.", 2.5, usual)
+    assert not is_surprising("The bridge fell into the river?", 2.7, usual)
+    assert not is_surprising("Bridge!", 2.7, usual)
+    assert not is_surprising("The bridge fell into the river.", 2.7, usual[:19])
+    assert not is_surprising("The bridge fell into the river.", None, usual)
+
+
+def test_terms_are_words_and_pairs_without_what_says_nothing() -> None:
+    assert terms_of("Where does Anna's cat live?") == ["anna", "s", "cat", "liv"]
+    assert terms_of("我的名字") == ["我的", "的名", "名字"]
+    assert terms_of("猫 likes cats") == ["猫", "lik", "cat"]
+
+
+def test_a_fact_comes_back_in_other_words_and_only_with_budget(model: Model) -> None:
+    soul = Soul.in_memory()
+    parrot = Companion(model, soul, ManualClock(wall_s=1.7e9), Manner(max_bytes=6))
+    for text in ("Remember that my sister Anna likes tea.", "记住我住在杭州", "hello"):
+        list(parrot.hear(text))
+    assert [c.text for c in soul.crystals()] == ["my sister Anna likes tea.", "我住在杭州"]
+    list(parrot.hear("what does Anna like?"))
+    assert parrot.recent(1)[0].recalled == b""
+    parrot.manner = Manner(max_bytes=6, recall_bytes=100)
+    list(parrot.hear("what does Anna like?"))
+    list(parrot.hear("杭州好玩吗"))
+    recalled = [turn.recalled.decode() for turn in parrot.recent(2)]
+    assert recalled == ["my sister Anna likes tea.", "我住在杭州"]
+    again = Companion(model, soul, ManualClock())
+    assert again.state.to_bytes() == parrot.state.to_bytes()  # replayed with its memories
+    parrot.manner = Manner(max_bytes=6, recall_bytes=10)
+    list(parrot.hear("what does Anna like?"))
+    assert parrot.recent(1)[0].recalled == b""
+
+
+def test_recall_strengthens_neglect_cools_and_search_still_finds(model: Model) -> None:
+    soul, clock = Soul.in_memory(), ManualClock(wall_s=1.7e9)
+    soul.remember("the boat is blue", clock.wall_s())
+    (crystal,) = soul.crystals()
+    assert strength_at(crystal, 1.7e9 + HALF_LIFE_S) == pytest.approx(0.5)
+    much_later = 1.7e9 + 6 * HALF_LIFE_S
+    assert strength_at(crystal, much_later) < COLD
+    assert soul.recall("boat", much_later, 5) == []
+    assert len(soul.recall("boat", much_later, 5, with_cold=True)) == 1
+    clock.advance_ms(HALF_LIFE_S * 1000)
+    parrot = Companion(model, soul, clock, Manner(max_bytes=6, recall_bytes=100))
+    list(parrot.hear("the boat"))
+    assert soul.crystals()[0].strength == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("text", ['"', "' OR 1=1 --", "NEAR(a b)", "*", "a:b^2", "\x00", "-" * 9])
+def test_hostile_questions_find_nothing_and_break_nothing(text: str) -> None:
+    soul = Soul.in_memory()
+    soul.remember("DROP TABLE crystal; --", 0.0)
+    assert soul.recall(text, 0.0, 5) == []
+    assert len(soul.crystals()) == 1
+
+
+def test_forgetting_is_for_good_and_numbers_are_not_given_again() -> None:
+    soul = Soul.in_memory()
+    soul.remember("one apple", 0.0)
+    soul.forget(1)
+    soul.remember("two apples", 0.0)
+    assert [c.id for c in soul.recall("apple", 0.0, 5)] == [2]
+    with pytest.raises(ConfigError, match="no crystal 1; see parrot memory list"):
+        soul.forget(1)
+
+
+def test_a_soul_of_schema_1_gains_memory_and_loses_nothing(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "soul.db"
+    with Soul.open(path) as soul:
+        parrot = Companion(model, soul, ManualClock(), Manner(max_bytes=6))
+        list(parrot.hear("an early talk"))
+        lived = parrot.state.to_bytes()
+    with sqlite3.connect(path) as database:
+        for table in ("crystal_vocab", "crystal_fts", "crystal"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    with Soul.open(path) as soul:
+        assert Companion(model, soul, ManualClock()).state.to_bytes() == lived
+        soul.remember("now it has a memory", 0.0)
+        assert soul._database.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_memory_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soul = ["--soul", str(tmp_path / "soul.db")]
+    assert main(["memory", "add", "the key is under the\x03 blue pot", *soul]) == 0
+    assert main(["memory", "search", "where is the key?", "--json", *soul]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["crystals"]
+    assert found["text"] == "the key is under the blue pot"
+    assert main(["memory", "export", str(tmp_path / "all.jsonl"), *soul]) == 0
+    assert json.loads((tmp_path / "all.jsonl").read_text())["id"] == found["id"]
+    assert main(["memory", "list", *soul]) == 0
+    assert "blue pot" in capsys.readouterr().out
+    assert main(["memory", "forget", str(found["id"]), *soul]) == 0
+    assert main(["memory", "forget", str(found["id"]), *soul]) == 2
