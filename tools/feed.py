@@ -104,23 +104,24 @@ class Feed:
         return text[: self.length + 1]
 
     def state(self) -> dict[str, np.ndarray]:
+        """Everything that decides which byte comes next."""
         out = {f"held.{i}": held for i, held in enumerate(self.held)}
-        for shard, given in zip(self.shards, self.given, strict=True):
+        for shard, weight, given in zip(self.shards, self.weights, self.given, strict=True):
             out[f"at.{shard.name}"] = np.array([shard.epoch, shard.cursor, len(shard.order)])
-            out[f"given.{shard.name}"] = np.array([given])
+            out[f"given.{shard.name}"] = np.array([given, weight])
         return out
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """A shard that is new here begins at its start; new weights count from now on."""
-        saved = {k.removeprefix("given."): v[0] for k, v in state.items() if k.startswith("given.")}
+        saved = {k.removeprefix("given."): v for k, v in state.items() if k.startswith("given.")}
         for shard in self.shards:
             at = state.get(f"at.{shard.name}")
             if at is not None and at[2] == len(shard.order):
                 shard.seek(int(at[0]), int(at[1]))
-        share = np.array([saved.get(n, 0.0) for n in self.names])
-        same = set(saved) == set(self.names) and np.all(
-            np.abs(share - self.weights * share.sum()) < 1 << 20
+        same = set(saved) == set(self.names) and all(
+            saved[n][1] == weight for n, weight in zip(self.names, self.weights, strict=True)
         )
-        self.given = share if same else np.zeros(len(self.names))
+        # What another mixture gave is no debt of this one: paid back, it would starve some shards.
+        self.given = np.array([saved[n][0] if same else 0.0 for n in self.names])
         held = [state[f"held.{i}"] for i in range(self.rows) if f"held.{i}" in state]
         self.held[: len(held)] = held
