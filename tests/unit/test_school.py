@@ -9,6 +9,8 @@ import hashlib
 import json
 import random
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,14 +18,16 @@ import pytest
 
 from tools.school import families_number as numbers
 from tools.school import world
-from tools.school.__main__ import batch, main, write
+from tools.school.__main__ import main
 from tools.school.families import make
 from tools.school.families_recall import recall_item
 from tools.school.grammar import SkipScript, Teller
 from tools.school.measure import Report
 from tools.school.notation import Book, load_book, reserved
+from tools.school.shards import batch, write
 from tools.school.surface import polish
 
+ROOT = Path(__file__).parents[2]
 SEED = 11
 BATCHES = 4
 
@@ -53,6 +57,14 @@ def test_jobs_change_no_byte(tmp_path):
     one, two = (sorted((tmp_path / str(jobs)).iterdir()) for jobs in (1, 2))
     assert [p.name for p in one] == [p.name for p in two]
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]
+
+
+def test_command_line_writes_with_two_processes(tmp_path):
+    """As a user runs it: processes spawned from `-m tools.school` must find their work."""
+    command = [sys.executable, "-m", "tools.school", "--mb", "0.1", "--out", str(tmp_path)]
+    done = subprocess.run([*command, "--jobs", "2"], capture_output=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "school.manifest.json").exists()
 
 
 def test_manifest_hashes_the_shards(tmp_path):
