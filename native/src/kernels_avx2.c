@@ -32,8 +32,10 @@ static inline const __m128i *weights(const uint8_t *group, int p) {  // pair p o
 }
 
 static inline __m256i dot_pairs(__m256i sum, __m256i w, __m256i x) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
-    __asm__("" : "+x"(sum));  // keep the chain: GCC turns integer sums into trees, and spills them
+    __m256i t;
+    __asm__("vpmaddwd %[x], %[w], %[t]\n\tvpaddd %[t], %[s], %[s]"
+            : [s] "+x"(sum), [t] "=&x"(t)
+            : [w] "x"(w), [x] "x"(x));
     return sum;
 }
 
