@@ -56,15 +56,17 @@ PT_TILE void tile_1(const uint8_t *group, size_t group_size, size_t n_blocks, co
     for (size_t b = 0; b < n_blocks; b++, group += PT_GROUP_BLOCK, q += PT_BLOCK) {
         __m256i low[4], high[4];
         for (int i = 0; i < n; i++) low[i] = high[i] = _mm256_setzero_si256();
-#pragma GCC unroll 2
-        for (int p = 0; p < PT_BLOCK / 2; p++) {
-            __m256i x = pair(q + 2 * p);
+#pragma GCC unroll 1
+        for (int p = 0; p < PT_BLOCK / 2; p += 2) {  // a cache line of each stream
+            __m256i first = pair(q + 2 * p), second = pair(q + 2 * p + 2);
 #pragma GCC unroll 4
             for (int i = 0; i < n; i++) {
                 const __m128i *w = weights(group + (size_t)i * group_size, p);
-                if (p % 2 == 0) _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
-                low[i] = dot_pairs(low[i], _mm256_cvtepi8_epi16(_mm_loadu_si128(w)), x);
-                high[i] = dot_pairs(high[i], _mm256_cvtepi8_epi16(_mm_loadu_si128(w + 1)), x);
+                _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
+                low[i] = dot_pairs(low[i], _mm256_cvtepi8_epi16(_mm_loadu_si128(w)), first);
+                high[i] = dot_pairs(high[i], _mm256_cvtepi8_epi16(_mm_loadu_si128(w + 1)), first);
+                low[i] = dot_pairs(low[i], _mm256_cvtepi8_epi16(_mm_loadu_si128(w + 2)), second);
+                high[i] = dot_pairs(high[i], _mm256_cvtepi8_epi16(_mm_loadu_si128(w + 3)), second);
             }
         }
 #pragma GCC unroll 4
