@@ -350,16 +350,18 @@ static void pack(const pt_matrix *m, uint8_t *packed) {
 }
 
 static void embed(const pt_matrix *m, uint32_t row, float *restrict y) {
+    const float *end = y + m->n_in;
     if (m->type == PT_F32) {
         memcpy(y, m->mapped + (size_t)row * m->n_in * 4, (size_t)m->n_in * 4);
     } else if (m->type == PT_F16) {
         const uint8_t *from = m->mapped + (size_t)row * m->n_in * 2;
         for (size_t i = 0; i < m->n_in; i++) y[i] = half(pt_le16(from + 2 * i));
     } else {
-        const uint8_t *from = m->mapped + (size_t)row * (m->n_in / PT_BLOCK) * PT_BLOCK_SIZE;
-        for (size_t i = 0; i < m->n_in; i++) {
-            const uint8_t *block = from + i / PT_BLOCK * PT_BLOCK_SIZE;
-            y[i] = half(pt_le16(block)) * (float)(int8_t)block[2 + i % PT_BLOCK];
+        const uint8_t *block = m->mapped + (size_t)row * (m->n_in / PT_BLOCK) * PT_BLOCK_SIZE;
+        for (; y < end; y += PT_BLOCK, block += PT_BLOCK_SIZE) {
+            const int8_t *q = (const int8_t *)block + 2;
+            float scale = half(pt_le16(block));
+            for (size_t i = 0; i < PT_BLOCK; i++) y[i] = scale * (float)q[i];
         }
     }
 }
