@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile `parrot/assets/pinyin.bin`, the table behind nine-key Chinese and English.
 
-    python -m tools.assets_pinyin CORPUS_DIR [--out FILE] [--exclude FILE ...]
+    python -m tools.assets_pinyin CORPUS_DIR [--out FILE]
 
 Words and their frequencies come from jieba, readings from pypinyin (both MIT); bigrams, the
-corpus' own word counts and the English words are counted in CORPUS_DIR, whose files are xz text,
-text or jsonl as its MANIFEST describes. Of the files under hand/ every twentieth item is held out,
-as their README asks. Clauses that equal a line of an excluded file are never counted.
+corpus' own word counts and the English words are counted in CORPUS_DIR, xz files of text and jsonl
+as its MANIFEST describes, and in tools/school/hand, of which every twentieth item is held out as
+its README asks. Clauses that equal a line of the benchmark's sentences are never counted.
 
 The format is docs/formats_pinyin.md. Every probability is stored as a cost: -12 ln p in one byte.
 """
@@ -39,6 +39,8 @@ from parrot.senses.pinyin_table import (
 
 HANZI = re.compile("[一-鿿]+")
 LATIN = re.compile("[A-Za-z]+(?:'[A-Za-z]+)?")
+HAND = Path("tools/school/hand")
+NEVER_COUNTED = Path("tests/golden/ime_sentences.txt")
 SIZE_MAX = 4_000_000
 HELD_OUT_EVERY = 20
 FREQ_MIN = 3  # jieba's dictionary holds 40 thousand words it met fewer times than this
@@ -57,13 +59,13 @@ READINGS_WEIGHT_MIN = 3.0  # pypinyin reads whole clauses only of sources that w
 TYPED_AS = {"n": "en", "ng": "en", "m": "mu", "hm": "heng", "hng": "heng"}
 
 
-def clauses(corpus: Path) -> Iterator[tuple[str, str]]:
+def pieces(corpus: Path) -> Iterator[tuple[str, str]]:
     """Yield (source, text) of everything in the training part of the corpus, both languages."""
-    for path in sorted(corpus.glob("hand/*.jsonl")):
+    for path in sorted(HAND.glob("*.jsonl")):
         for i, line in enumerate(path.read_text("utf-8").splitlines()):
             if i % HELD_OUT_EVERY != HELD_OUT_EVERY - 1:
                 yield from (("hand", turn["text"]) for turn in json.loads(line)["turns"])
-    for path in sorted(corpus.glob("hand/*.txt")):
+    for path in sorted(HAND.glob("*.txt")):
         for i, piece in enumerate(path.read_text("utf-8").split("<|doc|>")):
             if i % HELD_OUT_EVERY != HELD_OUT_EVERY - 1:
                 yield "hand", piece
@@ -124,7 +126,7 @@ def is_syllable(reading: str) -> bool:
 class Counts:
     """What the corpus says: word, pair and reading counts, by source weight."""
 
-    def __init__(self, lexicon: Lexicon, corpus: Path, exclude: set[str]) -> None:
+    def __init__(self, lexicon: Lexicon, corpus: Path, never: set[str]) -> None:
         from pypinyin import lazy_pinyin
 
         self.word: Counter[str] = Counter()
@@ -132,11 +134,11 @@ class Counts:
         self.reading: Counter[tuple[str, str]] = Counter()
         self.english: Counter[str] = Counter()
         seen: dict[str, float] = defaultdict(float)
-        for source, text in clauses(corpus):
+        for source, text in pieces(corpus):
             self.english.update(LATIN.findall(text))
             if weight := WEIGHTS.get(source, 0.0):
                 for clause in HANZI.findall(text):
-                    if clause not in exclude:
+                    if clause not in never:
                         seen[clause] += weight
         for clause, weight in seen.items():
             previous = ""
@@ -345,11 +347,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--out", type=Path, default=Path("parrot/assets/pinyin.bin"))
-    parser.add_argument("--exclude", type=Path, nargs="*", default=[])
     args = parser.parse_args()
-    exclude = {line for path in args.exclude for line in path.read_text("utf-8").split()}
     lexicon = Lexicon()
-    blob = build(lexicon, Counts(lexicon, args.corpus, exclude))
+    never = set(NEVER_COUNTED.read_text("utf-8").split())
+    blob = build(lexicon, Counts(lexicon, args.corpus, never))
     if len(blob) > SIZE_MAX:
         sys.exit(f"{args.out}: {len(blob):,} bytes, expected at most {SIZE_MAX:,}; keep less.")
     replace_file(args.out, blob)

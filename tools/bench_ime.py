@@ -3,9 +3,10 @@
 
     python -m tools.bench_ime [--corpus DIR] [--rime] [--out FOLDER] [--limit N]
 
-The everyday sentences are tests/golden/ime_sentences.txt. With --corpus, the held-out dialogue of
-the corpus is measured too (its heldout.tar.xz, and every twentieth item under hand/). Digits come
-from pypinyin's readings. Nothing measured here was ever counted into the table.
+The everyday sentences are tests/golden/ime_sentences.txt; the hand-written dialogue is every
+twentieth item of tools/school/hand; with --corpus, the held-out dialogue of the corpus (its
+heldout.tar.xz) is measured too. Digits come from pypinyin's readings. Nothing measured here was
+ever counted into the table.
 
 Two typists press real keys on the real composer, and every press counts, whatever it is for:
 `plain` types all digits, then takes the sentence or corrects it from the left; `attentive` also
@@ -35,13 +36,14 @@ from parrot.senses.key import KeyPress
 from parrot.senses.pinyin_table import PinyinTable
 from parrot.senses.t9 import T9
 from parrot.senses.user_words import ListStore, UserWords
-from tools.assets_pinyin import HANZI, HELD_OUT_EVERY, key_digits, typed
+from tools.assets_pinyin import HAND, HANZI, HELD_OUT_EVERY, NEVER_COUNTED, key_digits, typed
 
-EVERYDAY = Path("tests/golden/ime_sentences.txt")
+EVERYDAY = NEVER_COUNTED
 DIALOGUE = {"smilechat", "kdconv", "crosswoz", "tatoeba-en2zh"}
 LENGTHS = range(3, 15)  # hanzi of a sentence that is measured
 SAVES_MIN = 2  # digits a completion must save to be worth a look and a press
-PAGES_MAX = 60
+PAGES_PATIENT = 4
+PAGES_MAX = 200
 RIME_SCHEMA = """
 schema: {schema_id: t9bench, name: t9bench, version: "1"}
 switches: [{name: ascii_mode, reset: 0}, {name: zh_simp, reset: 1}]
@@ -77,13 +79,15 @@ def sentences_of(lines: list[str]) -> list[str]:
 
 
 def test_sets(corpus: Path | None, limit: int) -> dict[str, list[str]]:
-    sets = {"everyday": sentences_of(EVERYDAY.read_text("utf-8").splitlines())}
+    hand = []
+    for path in sorted(HAND.glob("*.jsonl")):
+        items = path.read_text("utf-8").splitlines()[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
+        hand += [turn["text"] for item in items for turn in json.loads(item)["turns"]]
+    sets = {
+        "everyday": sentences_of(EVERYDAY.read_text("utf-8").splitlines()),
+        "hand, held out": sentences_of(hand),
+    }
     if corpus:
-        hand = []
-        for path in sorted(corpus.glob("hand/*.jsonl")):
-            items = path.read_text("utf-8").splitlines()[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-            hand += [turn["text"] for item in items for turn in json.loads(item)["turns"]]
-        sets["hand, held out"] = sentences_of(hand)
         with lzma.open(corpus / "heldout.tar.xz") as packed, tarfile.open(fileobj=packed) as tar:
             file = tar.extractfile("sft_zh.heldout.jsonl")
             items = [json.loads(line) for line in file or ()]
@@ -96,11 +100,15 @@ def test_sets(corpus: Path | None, limit: int) -> dict[str, list[str]]:
     }
 
 
-def syllable_digits(sentence: str) -> list[str]:
-    """The digits of each hanzi of the sentence, as pypinyin reads it in its place."""
+def syllables(sentence: str) -> tuple[str, ...]:
+    """How each hanzi of the sentence is spelled, as pypinyin reads it in its place."""
     from pypinyin import lazy_pinyin
 
-    return [key_digits(reading) for reading in typed(lazy_pinyin(sentence))]
+    return typed(lazy_pinyin(sentence))
+
+
+def syllable_digits(sentence: str) -> list[str]:
+    return [key_digits(reading) for reading in syllables(sentence)]
 
 
 def edit_distance(a: str, b: str) -> int:
@@ -141,6 +149,7 @@ class Typist:
         """
         self._composer = Composer(T9(self._table, UserWords(ListStore())))
         self._composer.view  # noqa: B018  (drawn before the first key, as on the panel)
+        self._readings = syllables(sentence)
         digits, n_before = syllable_digits(sentence), len(self.spent_ms)
         n_done = 0
         while n_done < len(sentence):
@@ -179,16 +188,28 @@ class Typist:
             self._press(str(place + 1), is_long=True)
 
     def _correct(self, rest: str) -> None:
-        """Take the whole rest where it is offered early, else the longest right piece."""
+        """Take the whole rest where it is offered early, else the longest right piece.
+
+        After PAGES_PATIENT pages without it, say with key 1 how the first syllable is spelled.
+        """
+        has_spelled = False
         for _ in range(PAGES_MAX):
             view = self._composer.view
             right = [c for c in view.candidates if rest.startswith(c)]
             if right and (rest in right or view.page > 0 or max(map(len, right)) > 1):
                 return self._pick(max(right, key=len))
-            if not view.has_more:
-                break
-            self._press("#")
+            if view.page == PAGES_PATIENT and not has_spelled:
+                has_spelled = True
+                self._spell(rest)
+            else:
+                self._press("#")
         raise AssertionError(f"{rest!r} cannot be picked")
+
+    def _spell(self, rest: str) -> None:
+        self._press("1")
+        offered = self._composer.view.syllables
+        wanted = self._readings[len(self._readings) - len(rest)]
+        self._press(str(offered.index(wanted) + 1) if wanted in offered else "A")
 
     def _press(self, key: str, is_long: bool = False) -> None:
         self._clock_ms += 1000

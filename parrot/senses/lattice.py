@@ -23,6 +23,8 @@ from parrot.senses.pinyin_table import N_MAX, SYLLABLE_SIZE, PinyinTable
 from parrot.senses.user_words import UserWord, UserWords
 
 BEAM = 20  # readings kept at each position
+WORD_COST = 12  # each word pays this: fewer, longer words are likelier than the counts of a small
+# corpus make them (on 500 sentences held out for tuning: 53.8 -> 54.6 % exact)
 WORDS_PER_KEY = 12  # homophones of one key that are worth joining
 CHARS_PER_KEY = 24
 DIGITS_MAX = 64
@@ -190,9 +192,9 @@ class Lattice:
                 np.concatenate, zip(*columns, strict=True)
             )
             before_ids = np.array([h.lm_id for h in befores])[which]
-            total = np.array([h.cost for h in befores])[which] + self._table.follow_costs(
-                before_ids, lm_ids, costs, reading_costs
-            )
+            total = np.array([h.cost + WORD_COST for h in befores])[
+                which
+            ] + self._table.follow_costs(before_ids, lm_ids, costs, reading_costs)
             for i in np.argsort(total, kind="stable")[:_POOL].tolist():
                 before, word = befores[which[i]], int(words[i])
                 found.append(
@@ -206,7 +208,7 @@ class Lattice:
             hyps = self._hyps[start]
             for word in self._user.find(self.digits[start:end]) if hyps else ():
                 if word.fits(start, self.fixed):
-                    cost = hyps[0].cost + self._user.cost(word)
+                    cost = hyps[0].cost + WORD_COST + self._user.cost(word)
                     found.append(hyps[0].then(cost, word.text, word, end, -1))
         return found
 

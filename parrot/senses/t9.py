@@ -17,7 +17,7 @@ from itertools import chain, islice
 import numpy as np
 
 from parrot.base.errors import ConfigError
-from parrot.senses.lattice import DIGITS_MAX, Lattice, Reading
+from parrot.senses.lattice import DIGITS_MAX, WORD_COST, Lattice, Reading
 from parrot.senses.pinyin_table import COST_UNIT, LETTER_KEYS, N_MAX, SYLLABLE_SIZE, PinyinTable
 from parrot.senses.user_words import ListStore, UserWord, UserWords
 
@@ -201,7 +201,7 @@ class T9:
             befores += [start] * len(best)
         word = np.concatenate(words)
         reading = [lattice.readings_at(start)[0] for start in befores]
-        total = np.array([r.cost for r in reading]) + self.table.follow_costs(
+        total = np.array([r.cost + WORD_COST for r in reading]) + self.table.follow_costs(
             np.array([r.lm_id for r in reading]), self.table.lm_ids(word),
             np.concatenate(costs), np.concatenate(reading_costs),
         )  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from parrot.base.errors import ConfigError
 from parrot.senses.english import EnglishWords, MultiTap
-from parrot.senses.lattice import DIGITS_MAX, Lattice
+from parrot.senses.lattice import DIGITS_MAX, WORD_COST, Lattice
 from parrot.senses.pinyin_table import PinyinTable
 from parrot.senses.t9 import RESCORE_WEIGHT, T9, rescored, t9
 from parrot.senses.user_words import ListStore, UserWord, UserWords
@@ -37,7 +37,7 @@ def test_best_sentence_comes_first_with_its_exact_cost(table: PinyinTable) -> No
     best = lattice.readings[0]
     # 你好 at the clause's edge is a pair (30), 吗 after it another (20); the word 你好吗 has none
     # (back-off 6 + 90)
-    assert (best.text, best.cost, len(best.words)) == ("你好吗", 50, 2)
+    assert (best.text, best.cost, len(best.words)) == ("你好吗", 30 + 20 + 2 * WORD_COST, 2)
 
 
 def test_context_changes_the_order(table: PinyinTable) -> None:
@@ -46,7 +46,7 @@ def test_context_changes_the_order(table: PinyinTable) -> None:
     lattice = engine.lattice(before=engine._lm_id(words["今天"]))
     lattice.extend("842674")
     best = engine.sentences(lattice)[0]
-    assert (best.text, best.cost) == ("天气", 12 + 20)
+    assert (best.text, best.cost) == ("天气", 12 + 20 + WORD_COST)
 
 
 def test_taking_digits_back_is_the_same_as_never_typing_them(table: PinyinTable) -> None:
@@ -142,7 +142,7 @@ def test_t9_prints_scores_best_first(table: PinyinTable) -> None:
     json.dumps(found)
     assert [c["text"] for c in found["candidates"]][:1] == ["你好"]
     assert len(found["candidates"]) == 3
-    assert found["candidates"][0]["score"] == round(-36 / 12, 3)
+    assert found["candidates"][0]["score"] == round(-(36 + WORD_COST) / 12, 3)
 
 
 @pytest.mark.parametrize("digits", ["", "12", "6a", "6" * (DIGITS_MAX + 1), "６４"])
