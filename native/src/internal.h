@@ -46,6 +46,7 @@ typedef struct pt_matrix {
     uint32_t n_out, n_in;
     const uint8_t *mapped;  // borrowed from the mapped file
     const uint8_t *packed;  // NULL: compute from `mapped`
+    const struct pt_lora *lora;  // NULL, or what is added: y += B (A x)
 } pt_matrix;
 
 // What a matrix multiplies: rows of n_in floats, and the same rows as int16 with one scale a row
@@ -111,6 +112,14 @@ void pt_pack_q8(const pt_matrix *m, size_t n_cols, uint8_t *packed);
 // The kernels of that name, or the best this CPU runs for NULL; NULL if it cannot run them.
 const pt_kernels *pt_kernels_find(const char *name);
 
+// ---- low-rank updates (lora.c)
+
+typedef struct pt_lora pt_lora;
+
+// y[:, groups first to last] += B (A x) for n_rows rows of x.
+void pt_lora_add(const pt_lora *lora, const pt_kernels *kernels, size_t first, size_t last,
+                 const float *x, size_t n_rows, float *y, size_t y_stride);
+
 // ---- threads
 
 typedef struct pt_pool pt_pool;
@@ -154,6 +163,7 @@ struct parrot_model {
     pt_layer *layers;
     const pt_kernels *kernels;
     pt_pool *pool;
+    pt_lora *updates;  // NULL, or this is a twin that owns these and `layers`, and borrows the rest
 };
 
 // Read the header of a GGUF file of `size` bytes at `file`, and point `model`'s shape and tensors
