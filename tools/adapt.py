@@ -187,4 +187,3 @@ def engine_bits(engine: parrot.Model, first: parrot.State, texts: list[bytes]) -
         nats -= float(log_p[np.arange(len(wanted)), wanted][mask].sum())
         n += int(mask.sum())
     return nats / n / np.log(2)
-

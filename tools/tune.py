@@ -39,8 +39,8 @@ from tools.corpus import frame
 from tools.corpus_read import read_records
 from tools.train import pick_machine
 
-ROW = 512  # bytes of talk in a row, about: a persona must last over several turns
-ROWS = 8
+ROW = 384  # bytes of talk in a row, about: a persona must last over several turns
+ROWS = 4
 HELD_EVERY = 10
 TALKS_MIN = 10
 
@@ -70,7 +70,9 @@ def rows_of(talks: list[bytes], dice: np.random.Generator) -> Iterator[bytes]:
         yield row
 
 
-def batches(talks: list[bytes], steps: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    talks: list[bytes], steps: int, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """`steps` times (bytes (rows, n), what to learn (rows, n - 1)); short rows end in zeros."""
     dice, waiting = np.random.default_rng(seed), list[bytes]()
     for _ in range(steps):
