@@ -167,7 +167,7 @@ def worn(engine: parrot.Model, path: Path) -> tuple[parrot.Model, parrot.State]:
 
 
 def said_by_parrot(text: bytes) -> np.ndarray:
-    """For each byte but the first, whether the parrot says it: its words and the end of its turn."""
+    """For each byte but the first: is it the parrot's, words or the end of its turn?"""
     inside, now = [], False
     for byte in text:
         inside.append(now)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 import parrot
 from parrot.app.options import add_model_options, open_model
 from parrot.base.errors import ParrotError
-from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN, PARROT, companion_turn
+from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN, companion_turn
 from parrot.engine.generate import Sampling
 from tools.school.families_recall import recall_item
 

@@ -444,8 +444,7 @@ static int bind_tensor(cursor *c, parrot_model *model, tensor_header *t, size_t 
     const uint8_t *bytes = c->file + data_at + t->offset;
     if (known->is_matrix) {
         *(pt_matrix *)(void *)(owner + known->offset) = (pt_matrix){
-            (enum pt_type)t->type, (uint32_t)t->ne[1], (uint32_t)t->ne[0], bytes, NULL,
-            NULL};
+            (enum pt_type)t->type, (uint32_t)t->ne[1], (uint32_t)t->ne[0], bytes, NULL};
     } else {
         *(const float **)(void *)(owner + known->offset) = (const float *)(const void *)bytes;
     }

@@ -46,7 +46,6 @@ typedef struct pt_matrix {
     uint32_t n_out, n_in;
     const uint8_t *mapped;  // borrowed from the mapped file
     const uint8_t *packed;  // NULL: compute from `mapped`
-    const struct pt_lora *lora;  // NULL, or what is added: y += B (A x)
 } pt_matrix;
 
 // What a matrix multiplies: rows of n_in floats, and the same rows as int16 with one scale a row
@@ -116,8 +115,8 @@ const pt_kernels *pt_kernels_find(const char *name);
 
 typedef struct pt_lora pt_lora;
 
-// y[:, groups first to last] += B (A x) for n_rows rows of x.
-void pt_lora_add(const pt_lora *lora, const pt_kernels *kernels, size_t first, size_t last,
+// y[:, groups first to last] += B (A x) for n_rows rows of x, if the twin `model` updates `m`.
+void pt_lora_add(const parrot_model *model, const pt_matrix *m, size_t first, size_t last,
                  const float *x, size_t n_rows, float *y, size_t y_stride);
 
 // ---- threads
@@ -164,6 +163,7 @@ struct parrot_model {
     const pt_kernels *kernels;
     pt_pool *pool;
     pt_lora *updates;  // NULL, or this is a twin that owns these and `layers`, and borrows the rest
+    size_t n_updates;
 };
 
 // Read the header of a GGUF file of `size` bytes at `file`, and point `model`'s shape and tensors

@@ -12,11 +12,16 @@
 enum { LORA_ROWS = 8 };  // done together, so that A x fits the stack
 
 struct pt_lora {
+    const pt_matrix *of;  // in the twin's layers
     pt_matrix a, b;
 };
 
-void pt_lora_add(const pt_lora *lora, const pt_kernels *kernels, size_t first, size_t last,
+void pt_lora_add(const parrot_model *model, const pt_matrix *m, size_t first, size_t last,
                  const float *x, size_t n_rows, float *y, size_t y_stride) {
+    const pt_lora *lora = model->updates, *end = lora + model->n_updates;
+    while (lora < end && lora->of != m) lora++;
+    if (lora == end) return;
+    const pt_kernels *kernels = model->kernels;
     float down[LORA_ROWS * PARROT_LORA_RANK_MAX];
     const size_t n_in = lora->a.n_in, rank = lora->a.n_out;
     for (size_t t = 0; t < n_rows; t += LORA_ROWS) {
@@ -46,7 +51,7 @@ static bool fits(const parrot_model *model, const parrot_lora *updates, size_t i
         if (updates[j].layer == u->layer && updates[j].matrix == u->matrix) return false;
     }
     return u->layer < model->shape.n_layer && u->rank >= 1 && u->rank <= PARROT_LORA_RANK_MAX &&
-           matrix_of(&model->layers[u->layer], u->matrix) && !model->updates;
+           !model->updates && matrix_of(&model->layers[u->layer], u->matrix);
 }
 
 // Check the updates and add up what their packed copies need; 0 if one does not fit the model.
@@ -93,13 +98,14 @@ int parrot_model_adapt(parrot_model **out, const parrot_model *model, const parr
     memcpy(layers, model->layers, n_layer * sizeof *layers);
     twin->layers = layers;
     twin->updates = owned;
+    twin->n_updates = n;
     uint8_t *at = (uint8_t *)owned + head;
     for (size_t i = 0; i < n; i++) {
-        pt_matrix *m = matrix_of(&layers[updates[i].layer], updates[i].matrix);
+        const pt_matrix *m = matrix_of(&layers[updates[i].layer], updates[i].matrix);
         const parrot_lora *u = &updates[i];
         owned[i].a = packed(model->kernels, plain(u->a, u->rank, m->n_in), &at);
         owned[i].b = packed(model->kernels, plain(u->b, m->n_out, u->rank), &at);
-        m->lora = &owned[i];
+        owned[i].of = m;
     }
     *out = twin;
     return PARROT_OK;
