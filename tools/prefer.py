@@ -11,7 +11,8 @@ compares mean log-likelihoods a byte with a margin instead (SimPO, arXiv:2405.14
 has the chosen reply's own cost added, so that likelihood does not leave both.
 
 Every fifth pair is held out. Printed are, through the C engine, the share of held-out pairs in
-which the chosen reply is the likelier one, and bits per byte of --check talks, before and after.
+which the chosen reply is the likelier one, and bits per byte of the --check talks (the held-out
+ones of tools/school/hand), before and after.
 Only FILE is written: not to pass it to `parrot chat --lora` undoes everything.
 """
 
@@ -46,6 +47,7 @@ from tools.adapt import (
 )
 from tools.corpus import frame
 from tools.corpus_read import Record, read_records
+from tools.replies import held_out
 from tools.train import pick_machine
 
 FILE_BYTES_MAX = 64 << 20
@@ -172,13 +174,11 @@ def accuracy(model: parrot.Model, first: parrot.State, pairs: list[Pair]) -> dic
 
 
 def check_talks(paths: list[Path]) -> list[bytes]:
-    """Talks whose cost must not rise: an even choice of those in the files."""
-    found = [
-        END_OF_DOCUMENT + frame(record)
-        for path in paths
-        for record in read_records(path)[0]
-        if record.turns
-    ]
+    """Talks whose cost must not rise: an even choice of those in the files, or of the held-out ones
+    of the text written by hand.
+    """
+    records = [r for path in paths for r in read_records(path)[0]] if paths else held_out()
+    found = [END_OF_DOCUMENT + frame(record) for record in records if record.turns]
     return found[:: max(1, len(found) // CHECK_TALKS)][:CHECK_TALKS]
 
 
@@ -206,8 +206,7 @@ def _judged(
 ) -> dict[str, float]:
     found = accuracy(model, first, held)
     found["chosen_bits"] = engine_bits(model, first, [p.context + p.chosen for p in held])
-    if talks:
-        found["check_bits"] = engine_bits(model, first, talks)
+    found["check_bits"] = engine_bits(model, first, talks)
     return {name: round(value, 4) for name, value in found.items()}
 
 

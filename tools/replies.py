@@ -32,7 +32,7 @@ from parrot.base.files import read_file
 from parrot.base.text import END_OF_DOCUMENT, companion_turn
 from parrot.engine.generate import Sampling
 from tools.corpus import HELD_AT, HELD_EVERY
-from tools.corpus_read import read_records
+from tools.corpus_read import Record, read_records
 
 HAND = Path(__file__).parent / "school" / "hand"
 HAN = re.compile(r"[\u3400-\u9fff]")
@@ -49,13 +49,17 @@ class Reply:
     has_ended: bool
 
 
+def held_out() -> list[Record]:
+    """The talks written by hand that tools.corpus holds out."""
+    paths = sorted(HAND.glob("*.jsonl"))
+    return [r for path in paths for r in read_records(path)[0][HELD_AT::HELD_EVERY]]
+
+
 def prompts() -> list[str]:
     """First turns of held-out talks, English and Chinese in turn."""
     found: dict[bool, list[str]] = {False: [], True: []}
-    for path in sorted(HAND.glob("*.jsonl")):
-        records, _ = read_records(path)
-        for record in records[HELD_AT::HELD_EVERY]:
-            found[HAN.search(record.turns[0][1]) is not None].append(record.turns[0][1])
+    for record in held_out():
+        found[HAN.search(record.turns[0][1]) is not None].append(record.turns[0][1])
     return [text for pair in zip(found[False], found[True], strict=False) for text in pair]
 
 
