@@ -31,6 +31,7 @@ from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN, companion_turn
 from parrot.engine.generate import Sampling
 from tools.school.families_recall import recall_item
 
+LANGS = ("en", "zh")
 DISTANCES = (0, 1024, 4096, 16384)
 GREEDY = Sampling(temperature=0.0)
 CHOICES = 4
@@ -48,10 +49,10 @@ class Item:
     others: tuple[str, ...]
 
 
-def items(n: int, distance: int, seed: int) -> list[Item]:
-    """The same `n` items for one seed."""
+def items(n: int, distance: int, langs: list[str], seed: int) -> list[Item]:
+    """The same `n` items for one seed, the languages in turn."""
     made = [
-        recall_item(("en", "zh")[i % 2], random.Random(f"recall {seed} {distance} {i}"), distance)
+        recall_item(langs[i % len(langs)], random.Random(f"recall {seed} {distance} {i}"), distance)
         for i in range(n)
     ]
     spare = _spare(seed)
@@ -80,7 +81,7 @@ def _spare(seed: int) -> dict[tuple[str, str], list[str]]:
     """Answers of every kind, in both languages."""
     found: dict[tuple[str, str], list[str]] = {}
     for i in range(SPARE):
-        item = recall_item(("en", "zh")[i % 2], random.Random(f"spare {seed} {i}"), 0)
+        item = recall_item(LANGS[i % 2], random.Random(f"spare {seed} {i}"), 0)
         answers = found.setdefault((str(item["lang"]), str(item["kind"])), [])
         if item["answers"][0] not in answers:
             answers.append(str(item["answers"][0]))
@@ -114,10 +115,12 @@ def _chosen(model: parrot.Model, state: parrot.State, item: Item) -> bool:
     return raised[0] > max(raised[1:])
 
 
-def measure(model: parrot.Model, n: int, distance: int, seed: int) -> dict[str, float]:
+def measure(
+    model: parrot.Model, n: int, distance: int, langs: list[str], seed: int
+) -> dict[str, float]:
     """The figures for one distance."""
     said, chosen, size = [], [], 0
-    rows = items(n, distance, seed)
+    rows = items(n, distance, langs, seed)
     for item in tqdm(rows, desc=f"{distance:,} bytes", unit="item"):
         has_said, has_chosen, _ = ask(model, item)
         said.append((item.lang, has_said))
@@ -126,7 +129,7 @@ def measure(model: parrot.Model, n: int, distance: int, seed: int) -> dict[str, 
     by_lang = {
         lang: sum(ok for other, ok in said if other == lang)
         / max(1, sum(other == lang for other, _ in said))
-        for lang in ("en", "zh")
+        for lang in LANGS
     }
     return {
         "distance": distance,
@@ -156,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--n", type=int, default=100, help="items for each distance (100)")
     p.add_argument("--bytes", type=int, nargs="+", default=list(DISTANCES), metavar="N")
+    p.add_argument("--lang", nargs="+", choices=LANGS, default=list(LANGS))
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--json", action="store_true", help="print one JSON object")
     add_model_options(p)
@@ -167,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         model = open_model(args)
-        rows = [measure(model, max(2, args.n), size, args.seed) for size in args.bytes]
+        rows = [measure(model, max(2, args.n), size, args.lang, args.seed) for size in args.bytes]
     except ParrotError as exc:
         print(exc, file=sys.stderr)
         return 1
