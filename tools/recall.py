@@ -15,6 +15,7 @@ distance, through the C engine from a new state:
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import re
@@ -36,7 +37,7 @@ DISTANCES = (0, 1024, 4096, 16384)
 GREEDY = Sampling(temperature=0.0)
 CHOICES = 4
 MAX_BYTES = 120
-SPARE = 1200  # items drawn to know what other answers there are
+SPARE = 400  # items drawn to know what other answers there are
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def _framed(turns: list[dict[str, str]]) -> bytes:
     return talk
 
 
+@functools.cache
 def _spare(seed: int) -> dict[tuple[str, str], list[str]]:
     """Answers of every kind, in both languages."""
     found: dict[tuple[str, str], list[str]] = {}
