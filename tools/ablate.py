@@ -102,6 +102,7 @@ def run(
     with tempfile.TemporaryDirectory() as temporary:
         out = keep / "".join(c if c.isalnum() else "_" for c in name) if keep else Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
+        (out / "last.safetensors").unlink(missing_ok=True)  # each run begins anew
         trainer = Trainer(recipe, data, out, machine, 0, 1)
         if name == "init: normal 0.02":
             naive(trainer.model)

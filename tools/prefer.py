@@ -78,7 +78,7 @@ def read_pairs(path: Path) -> tuple[list[Pair], list[Pair]]:
         if line.strip():
             try:
                 pairs.append(_pair(json.loads(line)))
-            except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
                 raise CorruptError(
                     f"{path}: line {number} is no pair ({exc!r}), expected context, chosen and "
                     "rejected; mend the line.",
