@@ -188,6 +188,8 @@ def prefer(args: argparse.Namespace) -> dict[str, object]:
     talks = check_talks(args.check)
     if args.out.suffix not in (Lora.suffix, Persona.suffix):
         raise ConfigError(f"--out {args.out}: expected a name that ends in .lora or .state.")
+    if not args.out.parent.is_dir():
+        raise ConfigError(f"--out {args.out}: expected a folder that is there; make it first.")
     engine = parrot.Model.open(args.model, threads=args.threads)
     torch.manual_seed(args.seed)
     rank = args.rank if args.out.suffix == Lora.suffix else None

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 import parrot
 from parrot.base.errors import CorruptError, ParrotError
+from parrot.base.files import file_error
 from parrot.base.text import END_OF_DOCUMENT
 from tools.adapt import (
     BUNDLED,
@@ -151,7 +152,10 @@ def main(argv: list[str] | None = None) -> int:
         engine = parrot.Model.open(args.model, threads=args.threads)
         for path in args.dialogues:
             read_talks(path)  # all of them, before any minute is spent
-        args.out.mkdir(parents=True, exist_ok=True)
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise file_error(args.out, exc, "written") from exc
         for path in args.dialogues:
             print(json.dumps(tune(path, args, engine)), flush=True)
     except ParrotError as exc:

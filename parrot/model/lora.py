@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def write_lora(path: Path, model_id: str, updates: list[Update]) -> None:
     metadata = _FIXED | {_ALPHA: alpha, _ID: model_id}
     metadata[_CHECKSUM] = _checksum(model_id, alpha, arrays)
     tensors = [
-        TensorSource(name, array.shape, TensorType.F32, lambda array=array: array)
+        TensorSource(name, array.shape, TensorType.F32, partial(arrays.__getitem__, name))
         for name, array in arrays.items()
     ]
     write_gguf(path, metadata, tensors)

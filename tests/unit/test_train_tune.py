@@ -141,6 +141,9 @@ def test_what_cannot_be_tuned_is_named_before_anything_is_written(
         said = capsys.readouterr().err
         assert says in said and said.count("\n") == 1, said
     assert not out.exists()
+    words = [str(tmp_path / "good.jsonl"), "--out", str(tmp_path / "empty.jsonl" / "x")]
+    assert tune.main([*words, "--model", str(path), "--steps", "500"]) == 1
+    assert "a part of the path is a file" in capsys.readouterr().err
     with pytest.raises(FormatError, match="rank of 1 to 64"):
         adapt.Lora(adapt.load_network(path), 65)
 
@@ -221,3 +224,6 @@ def test_too_few_pairs_and_a_strange_name_are_refused(
     pairs = write_pairs(tmp_path / "pairs.jsonl")
     assert prefer.main([str(pairs), "--out", str(tmp_path / "x.bin"), "--model", str(path)]) == 1
     assert "ends in .lora or .state" in capsys.readouterr().err
+    nowhere = str(tmp_path / "no" / "x.lora")
+    assert prefer.main([str(pairs), "--out", nowhere, "--model", str(path)]) == 1
+    assert "expected a folder that is there" in capsys.readouterr().err
