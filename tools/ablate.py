@@ -3,8 +3,9 @@
 
     python -m tools.ablate --data DIR --out results.json [--only NAME ...] [--kb 700]
 
-Every run begins from the same seed and ends its decay; the figure is bits per byte over the
-held-out shards named in the recipe's mixture, and over the training mixture's last tenth.
+Every run begins from the same seed and ends its decay; the figures are bits per byte of each
+held-out shard, their mean, and that of the training mixture's last tenth. With --keep the trained
+networks stay, for tools.export and what reads its files.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from parrot.base.files import replace_file
 from tools import probe
 from tools.net import Model, Shape
 from tools.recipe import Recipe, Schedule, load_recipe
-from tools.train import Trainer, pick_machine
+from tools.train import Machine, Trainer, pick_machine
 
 HELDOUT_BYTES = 16 << 10
 Change = Callable[[Recipe], Recipe]
@@ -44,6 +45,21 @@ def shape(width: int, layers: int) -> Change:
     return lambda r: replace(r, model=Shape(width, layers))
 
 
+def school(share: float) -> Change:
+    """So much of the bytes from the school; the rest keeps its proportions."""
+
+    def change(r: Recipe) -> Recipe:
+        ours = sum(w for name, w in r.mix.items() if name.startswith("school"))
+        rest = sum(r.mix.values()) - ours
+        mix = {
+            name: w * (share / ours if name.startswith("school") else (1 - share) / rest)
+            for name, w in r.mix.items()
+        }
+        return replace(r, mix={name: w for name, w in mix.items() if w})
+
+    return change
+
+
 CHANGES: dict[str, Change] = {
     "base": lambda r: r,
     "init: normal 0.02": lambda r: r,  # see `naive`
@@ -58,6 +74,9 @@ CHANGES: dict[str, Change] = {
     "state: not passed on": batch(reset=1.0),
     "shape: wide and shallow": shape(192, 2),
     "shape: narrow and deep": shape(64, 12),
+    "mixture: no school": school(0.0),
+    "mixture: a fifth of school": school(0.2),
+    "mixture: nine tenths of school": school(0.9),
 }
 
 
@@ -73,14 +92,18 @@ def naive(model: Model) -> None:
             p.zero_()
 
 
-def run(name: str, base: Recipe, data: Path, kb: int, compile_blocks: bool) -> dict[str, object]:
+def run(
+    name: str, base: Recipe, data: Path, kb: int, machine: Machine, keep: Path | None
+) -> dict[str, object]:
     """Train one variant to the end; its figures."""
     recipe = CHANGES[name](base)
     steps = (kb << 10) // (recipe.batch.rows * recipe.batch.length)
     recipe = replace(recipe, schedule=Schedule(steps=steps, warmup=20, decay=0.6))
-    machine = pick_machine("auto", "auto", compile_blocks)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(recipe, data, Path(folder), machine, 0, 1)
+    with tempfile.TemporaryDirectory() as temporary:
+        out = keep / "".join(c if c.isalnum() else "_" for c in name) if keep else Path(temporary)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "last.safetensors").unlink(missing_ok=True)  # each run begins anew
+        trainer = Trainer(recipe, data, out, machine, 0, 1)
         if name == "init: normal 0.02":
             naive(trainer.model)
         begun, bits = time.monotonic(), []
@@ -89,6 +112,8 @@ def run(name: str, base: Recipe, data: Path, kb: int, compile_blocks: bool) -> d
         seconds = time.monotonic() - begun
         with machine.autocast():
             held = probe.heldout_bits(trainer.twin(), data / "heldout", HELDOUT_BYTES)
+        if keep:
+            trainer.save()
     last = bits[-max(1, steps // 10) :]
     return {
         "weights": trainer.optim.flat.numel(),
@@ -96,6 +121,7 @@ def run(name: str, base: Recipe, data: Path, kb: int, compile_blocks: bool) -> d
         "bytes_per_s": round(trainer.seen / seconds),
         "mixture": round(sum(last) / len(last), 4),
         "heldout": round(sum(held.values()) / len(held), 4) if held else None,
+        "splits": {name: round(bits, 4) for name, bits in held.items()},
     }
 
 
@@ -109,17 +135,19 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", metavar="NAME", help="this variant (all)")
     parser.add_argument("--kb", type=int, default=700, help="kilobytes each run sees (700)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the networks here")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
         base = load_recipe(args.recipe)
+        machine = pick_machine("auto", "auto", args.compile)
         results = json.loads(args.out.read_text("utf-8")) if args.out.exists() else {}
         for name in args.only or CHANGES:
             if name not in CHANGES:
                 raise ConfigError(f"--only {name}: expected one of {', '.join(CHANGES)}.")
-            results[name] = run(name, base, args.data, args.kb, args.compile)
+            results[name] = run(name, base, args.data, args.kb, machine, args.keep)
             replace_file(args.out, json.dumps(results, indent=1).encode())
             print(f"{name:26} {results[name]}", flush=True)
     except ParrotError as exc:

@@ -3,12 +3,14 @@
 stopped.
 
 Tensors are named `model.*` (the official names), `optim.*`, `feed.*` and `state.*`; the header
-holds the run's place and recipe. No pickle, and replaced as a whole or not at all.
+holds the run's place and recipe, and a checksum of it all. No pickle, and replaced as a whole or
+not at all.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from torch import Tensor
 from parrot.base.errors import CorruptError, FormatError
 from parrot.base.files import file_error, replace_file
 
-KIND = "parrot-training-1"
+KIND = "parrot-training-2"
+UNCHECKED = "parrot-training-1"  # the same without a checksum
 Groups = dict[str, dict[str, Tensor]]  # group -> name -> tensor
 
 
@@ -31,7 +34,15 @@ def write_checkpoint(path: Path, groups: Groups, place: dict[str, Any]) -> None:
         for group, members in groups.items()
         for name, tensor in members.items()
     }
-    replace_file(path, save(tensors, {"kind": KIND, "place": json.dumps(place)}))
+    header = {"kind": KIND, "place": json.dumps(place)}
+    replace_file(path, save(tensors, header | {"crc32": _checksum(header, tensors)}))
+
+
+def _checksum(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    crc = zlib.crc32((header["kind"] + header["place"]).encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].numpy().tobytes(), zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"
 
 
 def read_checkpoint(path: Path) -> tuple[Groups, dict[str, Any]]:
@@ -40,26 +51,31 @@ def read_checkpoint(path: Path) -> tuple[Groups, dict[str, Any]]:
     Raises: FormatError for a file of another kind; CorruptError if it is damaged.
     """
     groups: Groups = {}
+    tensors: dict[str, Tensor] = {}
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            if header.get("kind") != KIND:
+            if header.get("kind") not in (KIND, UNCHECKED):
                 raise FormatError(
                     f"{path}: kind is {header.get('kind')}, expected {KIND}; this is not a "
                     "checkpoint of tools.train.",
                     path=path,
                 )
             for key in file.keys():  # noqa: SIM118 - not a dict
-                group, _, name = key.partition(".")
-                groups.setdefault(group, {})[name] = file.get_tensor(key)
-            place = json.loads(header["place"])
-    except SafetensorError as exc:
+                tensors[key] = file.get_tensor(key)
+        if header["kind"] == KIND and header.get("crc32") != _checksum(header, tensors):
+            raise ValueError("the checksum is another one")
+        place = json.loads(header["place"])
+    except (SafetensorError, ValueError, KeyError) as exc:
         raise CorruptError(
             f"{path}: {exc}, expected a whole safetensors file; remove it, or take an older one.",
             path=path,
         ) from exc
     except OSError as exc:
         raise file_error(path, exc, "read") from exc
+    for key, tensor in tensors.items():
+        group, _, name = key.partition(".")
+        groups.setdefault(group, {})[name] = tensor
     return groups, place
 
 

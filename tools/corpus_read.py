@@ -138,7 +138,7 @@ def _record(path: Path, number: int, line: str) -> Record:
 
     try:
         item = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise wrong("is not JSON, expected an object") from exc
     if not isinstance(item, dict):
         raise wrong("is not an object, expected turns or text")

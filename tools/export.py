@@ -23,7 +23,7 @@ from torch import Tensor
 
 import parrot
 from parrot.base.errors import MismatchError, ParrotError
-from parrot.base.files import replace_file
+from parrot.base.files import file_error, replace_file
 from parrot.model.codec import TensorType
 from parrot.model.convert import import_model
 from parrot.model.quantize import quantize_model
@@ -98,6 +98,9 @@ def main(argv: list[str] | None = None) -> int:
         errors = write_gguf(tensors, shape, args.gguf) if args.gguf else {}
     except ParrotError as exc:
         print(exc, file=sys.stderr)
+        return 1
+    except OSError as exc:  # no folder for the files in between
+        print(file_error(args.gguf, exc, "written"), file=sys.stderr)
         return 1
     print(json.dumps({"step": place["step"], "bytes_seen": place["seen"], **errors}))
     return 0

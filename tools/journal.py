@@ -11,7 +11,6 @@ from pathlib import Path
 from parrot.base.files import replace_file
 
 COLUMNS = ("step", "bytes", "seconds", "bits", "norm", "rate")
-SMOOTH = 0.98  # of the running mean drawn over the raw losses
 
 
 class Journal:
@@ -85,10 +84,10 @@ def _table(path: Path) -> list[dict[str, float]]:
 
 
 def _smooth(values: list[float]) -> list[float]:
-    out: list[float] = []
-    for value in values:
-        out.append(SMOOTH * out[-1] + (1 - SMOOTH) * value if out else value)
-    return out
+    """The mean of each value's neighbours, a fortieth of the run wide."""
+    half = max(1, len(values) // 80)
+    windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return [sum(w) / len(w) for w in windows]
 
 
 def _number(value: float) -> str:

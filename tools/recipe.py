@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +105,50 @@ def _build(path: Path, prefix: str, kind: Any, values: dict[str, Any]) -> Any:
             path=path,
             key=key,
         )
+    for f in fields(kind):
+        if f.name in values and not _is_of(f.type, values[f.name]):
+            key = prefix + f.name
+            raise ConfigError(
+                f"{path}: {key} is {values[f.name]!r}, expected {f.type}; mend the value.",
+                path=path,
+                key=key,
+            )
     try:
         return kind(**values)
     except TypeError as exc:
         raise ConfigError(f"{path}: {exc}; add the key.", path=path) from exc
 
 
+def _is_of(annotation: str, value: Any) -> bool:
+    """Whether TOML gave a value that the field can hold; tables were built before."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if annotation == "int":
+        return is_number and isinstance(value, int)
+    if annotation == "float":
+        return is_number and math.isfinite(value)
+    if annotation == "tuple[float, float]":
+        return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_float, value))
+    if annotation == "dict[str, float]":
+        return isinstance(value, dict) and all(map(_is_float, value.values()))
+    return is_dataclass(value)
+
+
+def _is_float(value: Any) -> bool:
+    return _is_of("float", value)
+
+
 def _check(path: Path, recipe: Recipe) -> None:
     """Refuse what could not run, before any hour is spent."""
-    model, batch, schedule = recipe.model, recipe.batch, recipe.schedule
+    model, batch, schedule, rates = recipe.model, recipe.batch, recipe.schedule, recipe.rates
     rules = {
         "model.width": model.width >= HEAD and model.width % HEAD == 0,
         "model.layers": 1 <= model.layers <= 256,
         "batch.rows": batch.rows >= 1,
         "batch.length": batch.length >= 1,
+        "seed": recipe.seed >= 0,
+        "rates.muon": rates.muon >= 0,
+        "rates.adam": rates.adam >= 0,
+        "rates.clip": rates.clip > 0,
         "batch.reset": 0 <= batch.reset <= 1,
         "schedule.steps": schedule.steps > 0 or schedule.minutes > 0,
         "schedule.decay": 0 <= schedule.decay <= 1,

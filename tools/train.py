@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -29,7 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from parrot.base.errors import EngineError, MismatchError, ParrotError
+from parrot.base.errors import EngineError, FileError, MismatchError, ParrotError
+from parrot.base.files import file_error
 from tools import probe, ranks
 from tools.checkpoint import read_checkpoint, write_checkpoint
 from tools.feed import Feed
@@ -43,6 +45,7 @@ ROLLBACKS_MAX = 5
 LOOK_EVERY = 4  # checkpoints between two looks at held-out text and samples
 HELDOUT_BYTES = 8 << 10  # of each held-out shard, read at each look
 HELDOUT_BYTES_LAST = 64 << 10  # and at the end
+ROOM = 16 << 20  # bytes of disk for curves, samples and pictures
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,17 @@ class Trainer:
         }
         write_checkpoint(self.out / "last.safetensors", groups, place)
 
+    def check_room(self) -> None:
+        """Raise FileError if the disk will not hold two checkpoints, the old and the new."""
+        numbers = 3 * self.optim.flat.numel() + sum(x.numel() for s in self.state for x in s)
+        need, free = 2 * 4 * numbers + ROOM, shutil.disk_usage(self.out).free
+        if free < need:
+            raise FileError(
+                f"{self.out}: {free >> 20} MB are free, expected {need >> 20} MB for checkpoints; "
+                "free some space, or choose another --out.",
+                path=self.out,
+            )
+
     def _resume(self, path: Path) -> None:
         groups, place = read_checkpoint(path)
         shape = place["recipe"]["model"]
@@ -215,6 +229,7 @@ class Trainer:
 
     def run(self, stop_after: float) -> bool:
         """Train to the end, or for `stop_after` seconds; True if the run is complete."""
+        self.check_room()
         journal = None if self.rank else Journal(self.out, self.step)
         schedule, begun, before = self.recipe.schedule, time.monotonic(), self.seconds
         bar = tqdm(total=1.0, disable=None if not self.rank else True, bar_format=BAR)
@@ -327,6 +342,9 @@ def main(argv: list[str] | None = None) -> int:
             return 0 if trainer.run(args.stop_after) else 3
     except ParrotError as exc:
         print(exc, file=sys.stderr)
+        return 1
+    except OSError as exc:  # a curve that could not be appended to
+        print(file_error(Path(exc.filename or args.out), exc, "written"), file=sys.stderr)
         return 1
 
 

@@ -90,6 +90,32 @@ PARROT_API uint64_t parrot_model_bytes_per_token(const parrot_model *model);
 // The names of the kernel sets this machine can run, best first; NULL past the last.
 PARROT_API const char *parrot_cpu_name(size_t i);
 
+// ---- LoRA: a low-rank update of one matrix, y += B (A x)
+
+enum { PARROT_LORA_RANK_MAX = 64 };
+enum parrot_matrix {
+    PARROT_RECEPTANCE = 0,
+    PARROT_KEY = 1,
+    PARROT_VALUE = 2,
+    PARROT_OUTPUT = 3,
+    PARROT_FFN_KEY = 4,
+    PARROT_FFN_VALUE = 5,
+};
+
+typedef struct parrot_lora {
+    uint32_t layer, matrix;  // which one: 0 ... n_layer - 1, enum parrot_matrix
+    uint32_t rank;           // 1 ... PARROT_LORA_RANK_MAX
+    const float *a;          // (rank, n_in)
+    const float *b;          // (n_out, rank), any scale already in it
+} parrot_lora;
+
+// Make a twin of `model` with n updates, at most one a matrix; it copies them. The twin borrows the
+// weights and threads of `model`, which stays as it is and must be closed after it. Its id and states
+// are those of `model`, so a life may change from one to the other between two calls. `model` is not
+// a twin itself. Returns PARROT_E_ARG for an update that does not fit.
+PARROT_API int parrot_model_adapt(parrot_model **twin, const parrot_model *model,
+                                  const parrot_lora *updates, size_t n, parrot_fault *fault);
+
 // ---- state: floats of the caller. Per layer shift_att (C), shift_ffn (C), wkv (H, N, N) with row =
 // value channel, column = key channel. All zeros is a parrot that has lived nothing.
 

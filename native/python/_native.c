@@ -22,6 +22,7 @@ typedef struct module_state {
 typedef struct model_object {
     PyObject_HEAD
     parrot_model *model;
+    PyObject *lender;  // of a twin: the model whose weights it borrows; else NULL
 } model_object;
 
 typedef struct work_object {
@@ -169,12 +170,14 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->model = model;
+    self->lender = NULL;
     return (PyObject *)self;
 }
 
 static void model_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     parrot_model_close(((model_object *)self)->model);
+    Py_XDECREF(((model_object *)self)->lender);
     PyObject_Free(self);
     Py_DECREF(type);
 }
@@ -209,6 +212,82 @@ static PyObject *model_work(PyObject *self, PyObject *args) {
         return PyErr_NoMemory();
     }
     return (PyObject *)work;
+}
+
+// ---- Model.adapt
+
+typedef struct lora_buffers {
+    Py_buffer a, b;
+} lora_buffers;
+
+static void lora_dims(const parrot_shape *s, uint32_t matrix, Py_ssize_t *n_in, Py_ssize_t *n_out) {
+    *n_in = matrix == PARROT_FFN_VALUE ? s->n_ffn : s->n_embd;
+    *n_out = matrix == PARROT_FFN_KEY ? s->n_ffn : s->n_embd;
+}
+
+// (layer, matrix, rank, a f32, b f32) -> update, its buffers held.
+static int take_update(PyObject *item, const parrot_shape *s, parrot_lora *u, lora_buffers *held) {
+    PyObject *a, *b;
+    if (!PyArg_ParseTuple(item, "IIIOO:adapt", &u->layer, &u->matrix, &u->rank, &a, &b)) return -1;
+    if (u->rank < 1 || u->rank > PARROT_LORA_RANK_MAX) {
+        PyErr_Format(PyExc_ValueError, "adapt: rank %u, expected 1 to %d", u->rank,
+                     PARROT_LORA_RANK_MAX);
+        return -1;
+    }
+    Py_ssize_t n_in, n_out, rank = (Py_ssize_t)u->rank;
+    lora_dims(s, u->matrix, &n_in, &n_out);
+    if (get_buffer(a, &held->a, "f", rank * n_in, 0, "lora a") != 0) return -1;
+    if (get_buffer(b, &held->b, "f", rank * n_out, 0, "lora b") != 0) {
+        PyBuffer_Release(&held->a);
+        return -1;
+    }
+    u->a = held->a.buf;
+    u->b = held->b.buf;
+    return 0;
+}
+
+static PyObject *twin_of(PyObject *self, const parrot_lora *updates, size_t n) {
+    parrot_fault fault = {0};
+    parrot_model *twin;
+    int err = parrot_model_adapt(&twin, ((model_object *)self)->model, updates, n, &fault);
+    if (err) return raise_fault(state_of(self), err, fault.text);
+    model_object *made = PyObject_New(model_object, Py_TYPE(self));
+    if (!made) {
+        parrot_model_close(twin);
+        return NULL;
+    }
+    made->model = twin;
+    made->lender = Py_NewRef(self);
+    return (PyObject *)made;
+}
+
+static PyObject *model_adapt(PyObject *self, PyObject *args) {
+    PyObject *list, *result = NULL;
+    if (!PyArg_ParseTuple(args, "O!:adapt", &PyTuple_Type, &list)) return NULL;
+    if (((model_object *)self)->lender) {
+        PyErr_SetString(PyExc_ValueError, "adapt: this model is a twin already");
+        return NULL;
+    }
+    Py_ssize_t n = PyTuple_Size(list), taken = 0;
+    parrot_lora *updates = PyMem_Calloc((size_t)n + 1, sizeof *updates);
+    lora_buffers *held = PyMem_Calloc((size_t)n + 1, sizeof *held);
+    if (updates && held) {
+        const parrot_shape *s = parrot_model_shape(((model_object *)self)->model);
+        while (taken < n && take_update(PyTuple_GetItem(list, taken), s, &updates[taken],
+                                        &held[taken]) == 0) {
+            taken++;
+        }
+        if (taken == n) result = twin_of(self, updates, (size_t)n);
+    } else {
+        PyErr_NoMemory();
+    }
+    for (Py_ssize_t i = 0; i < taken; i++) {
+        PyBuffer_Release(&held[i].a);
+        PyBuffer_Release(&held[i].b);
+    }
+    PyMem_Free(updates);
+    PyMem_Free(held);
+    return result;
 }
 
 typedef struct forward_args {
@@ -380,6 +459,8 @@ static PyMethodDef model_methods[] = {
     {"forward", model_forward, METH_VARARGS,
      "forward(work, tokens i32, payloads tuple of f32, counts i32, which, logits f32, abort) -> "
      "rows lived. payload i lives counts[i] tokens."},
+    {"adapt", model_adapt, METH_VARARGS,
+     "adapt(tuple of (layer, matrix, rank, a f32, b f32)) -> a twin with these low-rank updates."},
     {"state_header", model_state_header, METH_VARARGS, "state_header(payload, position) -> bytes."},
     {"state_read", model_state_read, METH_VARARGS, "state_read(file, payload) -> position."},
     {NULL, NULL, 0, NULL}};

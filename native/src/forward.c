@@ -146,6 +146,7 @@ static void product(const view *v, const pt_matrix *m, const pt_operand *x, floa
     size_t first, last;
     pt_share(pt_groups(m), v->thread, v->n_threads, &first, &last);
     v->kernels->matmul(m, first, last, x, v->c->n_rows, y, y_stride, accumulate);
+    if (v->model->updates) pt_lora_add(v->model, m, first, last, x->f, v->c->n_rows, y, y_stride);
 }
 
 // Layer-norm this thread's rows into p->norm, whose row 0 is the row before `row_first`: the shift

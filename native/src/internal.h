@@ -126,6 +126,14 @@ pt_cores pt_cores_big(const pt_cores *among, const char *root);
 uint32_t pt_cores_count(const pt_cores *cores);
 void pt_cores_stay(const pt_cores *cores);  // the calling thread runs on no others
 
+// ---- low-rank updates (lora.c)
+
+typedef struct pt_lora pt_lora;
+
+// y[:, groups first to last] += B (A x) for n_rows rows of x, if the twin `model` updates `m`.
+void pt_lora_add(const parrot_model *model, const pt_matrix *m, size_t first, size_t last,
+                 const float *x, size_t n_rows, float *y, size_t y_stride);
+
 // ---- threads
 
 typedef struct pt_pool pt_pool;
@@ -170,6 +178,8 @@ struct parrot_model {
     pt_layer *layers;
     const pt_kernels *kernels;
     pt_pool *pool;
+    pt_lora *updates;  // NULL, or this is a twin that owns these and `layers`, and borrows the rest
+    size_t n_updates;
 };
 
 // Read the header of a GGUF file of `size` bytes at `file`, and point `model`'s shape and tensors

@@ -248,9 +248,12 @@ int parrot_model_open(parrot_model **out, const char *path, const parrot_options
 
 void parrot_model_close(parrot_model *model) {
     if (!model) return;
-    pt_pool_close(model->pool);
-    if (model->packed) munmap(model->packed, model->packed_size);
-    if (model->file) munmap((void *)(uintptr_t)model->file, model->file_size);
+    if (!model->updates) {  // a twin borrows these
+        pt_pool_close(model->pool);
+        if (model->packed) munmap(model->packed, model->packed_size);
+        if (model->file) munmap((void *)(uintptr_t)model->file, model->file_size);
+    }
+    free(model->updates);
     free(model->layers);
     free(model);
 }

@@ -12,6 +12,7 @@ examples:
   parrot chat
   parrot chat --once "Tell me a story." --temperature 0.5 --seed 1
   printf 'Hello!\\n你好\\n' | parrot chat --fresh
+  parrot chat --fresh --persona cheerful
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from types import FrameType
 
 from parrot.app.options import (
     add_model_options,
+    add_persona_option,
     add_sampling_options,
     add_soul_option,
+    begin_as,
     open_model,
     sampling_of,
     soul_path,
@@ -42,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", metavar="TEXT", help="print one reply to TEXT and leave")
     parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
     add_soul_option(parser)
+    add_persona_option(parser)
     add_model_options(parser)
     add_sampling_options(parser)
 
@@ -163,6 +167,8 @@ def run(args: argparse.Namespace) -> int:
     companion = wake(args, model, manner, None if args.fresh else soul_path(args))
     talk = Talk(companion)
     try:
+        if args.persona:
+            begin_as(companion, args.persona)
         if args.once is not None:
             print("".join(talk.reply(args.once)))
         elif sys.stdin.isatty():

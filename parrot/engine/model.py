@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.state import State, load_state, state_from_bytes
+from parrot.model.lora import MATRICES, read_lora
+from parrot.model.shape import Shape
 from parrot.model.tokenizer import ByteTokenizer, Tokenizer, tokenizer_of
 from parrot.model.weights import open_model
 
@@ -39,8 +42,15 @@ class Model:
     Threads: may be shared; concurrent calls run, the second one on its own thread alone.
     """
 
-    def __init__(self, native: _native.Model, path: Path, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        native: _native.Model,
+        path: Path,
+        tokenizer: Tokenizer,
+        plain: Model | None = None,
+    ) -> None:
         self._native = native
+        self._plain = plain  # of a twin with a LoRA: the model it was made from
         self._about = native.describe()
         self._small: list[_native.Work] = []
         self._large: list[_native.Work] = []
@@ -78,6 +88,22 @@ class Model:
         cpu = os.environ.get("PARROT_CPU") or None
         native = _native.Model(where, threads or 0, mapped, cpu)
         return cls(native, where, tokenizer_of(open_model(where).vocabulary))
+
+    def with_lora(self, path: str | Path) -> Model:
+        """Return a twin of this model with the low-rank updates of a LoRA file.
+
+        The twin shares weights and threads; states of one live on in the other, so switching is
+        using the other object. Called on a twin, it starts from the plain model again.
+        Raises: MismatchError for another model's file; FormatError, CorruptError, FileError.
+        Cost:   milliseconds; memory for the updates.
+        """
+        shape = Shape(**{f.name: self._about[f.name] for f in fields(Shape)})  # type: ignore[literal-required]
+        updates = tuple(
+            (u.layer, list(MATRICES).index(u.matrix), len(u.a), u.a, u.b)
+            for u in read_lora(Path(path), shape, self.id)
+        )
+        plain = self._plain or self
+        return Model(plain._native.adapt(updates), self.path, self.tokenizer, plain)
 
     # ---- what it is
 

@@ -54,5 +54,6 @@ void test_threads(const char *corpus);
 
 // Live with every kernel set, layout, thread count and grouping of rows; print one hash a model.
 void test_forward(const char *corpus);
+void test_lora(const char *corpus);
 
 #endif

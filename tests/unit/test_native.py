@@ -39,7 +39,7 @@ def run(script: str, *args: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["kernels", "files", "sampler", "threads", "forward"])
+@pytest.mark.parametrize("name", ["kernels", "files", "sampler", "threads", "forward", "lora"])
 def test_c_tests_pass(built: Path, name: str) -> None:
     done = subprocess.run(
         [built / "test_native", NATIVE / "corpus", name], capture_output=True, text=True

@@ -72,6 +72,14 @@ def test_a_file_that_is_no_checkpoint_is_named(
     assert "whole safetensors file" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_there_is_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export.main([str(checkpoint), "--gguf", str(tmp_path / "no" / "x.gguf")]) == 1
+    said = capsys.readouterr().err
+    assert "no such file or folder" in said and said.count("\n") == 1
+
+
 # ---- PPM
 
 

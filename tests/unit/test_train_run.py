@@ -15,7 +15,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
 
-from parrot.base.errors import ConfigError, CorruptError, EngineError, MismatchError  # noqa: E402
+from parrot.base.errors import (  # noqa: E402
+    ConfigError,
+    CorruptError,
+    EngineError,
+    FormatError,
+    MismatchError,
+)
+from tests.fault.test_hostile_files import small_disk  # noqa: E402
 from tests.unit.train_world import write_recipe, write_shards  # noqa: E402
 from tools.checkpoint import read_checkpoint  # noqa: E402
 from tools.recipe import Schedule, load_recipe  # noqa: E402
@@ -175,6 +182,14 @@ def test_another_network_or_a_damaged_checkpoint_is_refused(world: Path, tmp_pat
         ("seed = 3", "sede = 3", "sede"),
         ("steps = 20", "steps = 0", "schedule.steps"),
         ("tales = 0.6", "tales = -1", "mix"),
+        ("tales = 0.6", "tales = 'much'", "mix"),
+        ("width = 64", "width = '64'", "model.width"),
+        ("rows = 4", "rows = 4.5", "batch.rows"),
+        ("rows = 4", "rows = true", "batch.rows"),
+        ("reset = 0.2", "reset = nan", "batch.reset"),
+        ("adam = 4e-3", "adam = -1.0", "rates.adam"),
+        ("adam = 4e-3", "betas = [0.9]", "rates.betas"),
+        ("seed = 3", "seed = -3", "seed"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_its_key(
@@ -189,6 +204,50 @@ def test_a_wrong_recipe_is_refused_by_its_key(
     assert main(words) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_seen(world: Path, tmp_path: Path) -> None:
+    trainer(world, tmp_path).save()
+    path = tmp_path / "last.safetensors"
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for at in [*range(0, header, 41), *range(header, len(whole), 90_001), len(whole) - 1]:
+        spoiled = bytearray(whole)
+        spoiled[at] ^= 1 << at % 8
+        path.write_bytes(spoiled)
+        with pytest.raises((CorruptError, FormatError)) as refused:
+            read_checkpoint(path)
+        assert str(refused.value).startswith(f"{path}: "), at
+    path.write_bytes(whole)
+    assert read_checkpoint(path)[1]["step"] == 0
+
+
+def test_a_disk_without_room_is_named_before_the_first_step(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "disk"
+    out.mkdir()
+    with small_disk(out):
+        assert main(command(world, out)[3:]) == 1
+        said = capsys.readouterr().err
+        assert "MB are free, expected" in said and said.count("\n") == 1
+        assert not list(out.iterdir())
+
+
+def test_a_disk_that_fills_up_or_refuses_is_one_sentence(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "disk"
+    out.mkdir()
+    monkeypatch.setattr(Trainer, "check_room", lambda self: None)
+    with small_disk(out):
+        (out / "ballast").write_bytes(bytes(8192))
+        assert main(command(world, out)[3:]) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "the disk is full; free some space and try again." in said
+    (tmp_path / "file").write_text("in the way")
+    assert main(command(world, tmp_path / "file" / "out")[3:]) == 1
+    assert "a part of the path is a file" in capsys.readouterr().err
 
 
 def test_the_schedule_warms_up_stays_and_ends_at_zero() -> None:
