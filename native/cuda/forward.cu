@@ -492,3 +492,27 @@ double parrot_cuda_steps_us(parrot_cuda *const *rotated, parrot_cuda_state *cons
     cudaGetLastError();
     return us;
 }
+
+int parrot_cuda_probe(parrot_cuda *cuda, const char *stage, size_t n, float *floats,
+                      parrot_fault *fault) {
+    const pt_cuda_work &w = cuda->w;
+    const struct {
+        const char *name;
+        const float *at;
+    } stages[] = {{"mixed", w.mixed},       {"r", w.r},           {"down_w", w.downs[0]},
+                  {"down_a", w.downs[1]},   {"down_v", w.downs[2]}, {"down_g", w.downs[3]},
+                  {"k", w.k},               {"v", w.v},           {"v_first", w.v_first},
+                  {"w", w.w},               {"a", w.a},           {"v_gate", w.v_gate},
+                  {"gate", w.gate},         {"y", w.y},           {"out", w.out},
+                  {"norm_att", w.norm[0]},  {"norm_ffn", w.norm[1]}, {"ffn", w.ffn},
+                  {"x", w.x},               {"ends", w.ends},     {"logits", w.logits}};
+    std::lock_guard<std::mutex> lock(cuda->mutex);
+    int err = pt_cuda_enter(cuda, fault);
+    if (err) return err;
+    for (const auto &known : stages) {
+        if (strcmp(known.name, stage) != 0) continue;
+        int copy = (int)cudaMemcpy(floats, known.at, n * sizeof(float), cudaMemcpyDeviceToHost);
+        return copy ? pt_cuda_fail(cuda, copy, "looking at its work", fault) : PARROT_OK;
+    }
+    return bad(fault, "probe: no such stage; see forward.cu.");
+}

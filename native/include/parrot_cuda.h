@@ -83,6 +83,11 @@ PARROT_API double parrot_cuda_copy_bandwidth(parrot_cuda *cuda, size_t size);
 PARROT_API double parrot_cuda_steps_us(parrot_cuda *const *rotated, parrot_cuda_state *const *states,
                                        size_t n_rotated, size_t n);
 
+// For tests: floats of the work memory as the last forward call left them, so that two GPUs can be
+// compared kernel by kernel. `stage` is one of the names in forward.cu; PARROT_E_ARG for another one.
+PARROT_API int parrot_cuda_probe(parrot_cuda *cuda, const char *stage, size_t n, float *floats,
+                                 parrot_fault *fault);
+
 #ifdef __cplusplus
 }
 #endif

@@ -92,6 +92,12 @@ class CudaModel:
         """Return bytes/s of a copy of `size` bytes on the device, read and written counted."""
         return float(self.library.parrot_cuda_copy_bandwidth(self._handle, size))
 
+    def probe(self, stage: str, n: int) -> F32:
+        """Return `n` floats of the work memory after a forward call; for tests (parrot_cuda.h)."""
+        floats = np.empty(n, np.float32)
+        self.call("probe", self._handle, stage.encode(), n, floats.ctypes.data)
+        return floats
+
     # ---- lives
 
     def new_life(self) -> Life:

@@ -83,6 +83,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         ],
     ),
     "copy_bandwidth": (c_double, [c_void_p, c_size_t]),
+    "probe": (c_int, [c_void_p, ctypes.c_char_p, c_size_t, c_void_p, POINTER(Fault)]),
     "steps_us": (c_double, [POINTER(c_void_p), POINTER(c_void_p), c_size_t, c_size_t]),
 }
 
