@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --device, --threads."""
     parser.add_argument("--model", metavar="FILE", help="a GGUF file (default: the bundled model)")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="where to compute: cpu")
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="where to compute: cpu, cuda or cuda:N"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: one a core")
 
 

@@ -111,6 +111,13 @@ class Model:
         """Return shape, id, kernels, threads and bytes of weights read per token."""
         return self._about
 
+    def bandwidth(self, n_threads: int, size: int) -> float:
+        """Return bytes/s read where this model computes: by threads here, by a copy on a GPU; 0.0
+        without the memory. `size` is what a thread reads, many times the caches."""
+        if self._cuda is None:
+            return _native.read_bandwidth(n_threads, size)
+        return self._cuda.copy_bandwidth(size)
+
     # ---- states
 
     def new_state(self) -> State:

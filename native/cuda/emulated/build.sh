@@ -15,12 +15,12 @@ cc=${CC:-cc}
 mkdir -p "$out"
 include="-I$root/native/include -DPARROT_BUILD"
 objects=
-CC=$cc sh "$root/tests/native/build.sh" "$out" -O1 "$@"
+CC=$cc sh "$root/tests/native/build.sh" "$out" -O0 "$@"
 $cc -std=c11 -fPIC -O1 -Wall -Wextra -Werror $include -I"$root/native/src" "$@" \
     -c "$here/../source.c" -o "$out/source.o"
 for unit in "$here"/../*.cu "$here/emulated.cpp"; do
     object=$out/cuda_$(basename "$unit").o
-    $cxx -std=c++17 -x c++ -fPIC -O2 -Wall -Wextra -Werror -Wno-unknown-pragmas -U_FORTIFY_SOURCE \
+    $cxx -std=c++17 -x c++ -fPIC -O1 -Wall -Wextra -Werror -Wno-unknown-pragmas -U_FORTIFY_SOURCE \
         $include -I"$here" -I"$here/.." "$@" -c "$unit" -o "$object"
     objects="$objects $object"
 done
