@@ -228,7 +228,7 @@ int fill_memory(parrot_cuda *cuda, const pt_source &source, parrot_fault *fault)
         carve_pinned(cuda, cuda->pinned);
         u.at = cuda->weights;
         put_weights(&u, source);
-        err = u.err;
+        err = u.err ? u.err : (int)cudaDeviceSynchronize();  // the last bytes may still travel
     }
     free(u.packed);
     if (err == (int)cudaErrorMemoryAllocation) return no_memory(cuda, weights + work, fault);

@@ -58,11 +58,11 @@ class CudaModel:
     def __init__(self, path: Path, device: str, plain: bool = False) -> None:
         index = device_index(device)
         self.library = load_library()
-        self._handle = c_void_p()
+        self.handle = c_void_p()
         flags = cuda_library.PLAIN if plain else 0
-        self.call("open", byref(self._handle), os.fsencode(path), index, flags)
+        self.call("open", byref(self.handle), os.fsencode(path), index, flags)
         # States close themselves before: each holds this object.
-        weakref.finalize(self, self.library.parrot_cuda_close, self._handle)
+        weakref.finalize(self, self.library.parrot_cuda_close, self.handle)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function of the library; its fault becomes the exception of that code."""
@@ -77,7 +77,7 @@ class CudaModel:
     def describe(self) -> dict[str, Any]:
         """Return name, capability, driver and memory of the GPU, and the model's size."""
         about = cuda_library.Device()
-        self.library.parrot_cuda_describe(self._handle, byref(about))
+        self.library.parrot_cuda_describe(self.handle, byref(about))
         return {
             "name": about.name.decode("utf-8", "replace"),
             "capability": f"{about.major}.{about.minor}",
@@ -90,19 +90,19 @@ class CudaModel:
 
     def copy_bandwidth(self, size: int) -> float:
         """Return bytes/s of a copy of `size` bytes on the device, read and written counted."""
-        return float(self.library.parrot_cuda_copy_bandwidth(self._handle, size))
+        return float(self.library.parrot_cuda_copy_bandwidth(self.handle, size))
 
     def probe(self, stage: str, n: int) -> F32:
         """Return `n` floats of the work memory after a forward call; for tests (parrot_cuda.h)."""
         floats = np.empty(n, np.float32)
-        self.call("probe", self._handle, stage.encode(), n, floats.ctypes.data)
+        self.call("probe", self.handle, stage.encode(), n, floats.ctypes.data)
         return floats
 
     # ---- lives
 
     def new_life(self) -> Life:
         handle = c_void_p()
-        self.call("state_open", self._handle, byref(handle))
+        self.call("state_open", self.handle, byref(handle))
         return Life(self, handle)
 
     def run(
@@ -141,7 +141,7 @@ class CudaModel:
     def _forward(self, ids: I32, lives: list[Life], counts: I32, which: int, logits: F32) -> None:
         handles = (c_void_p * len(lives))(*(life.handle.value for life in lives))
         self.call(
-            "forward", self._handle, ids.ctypes.data, handles, counts.ctypes.data, len(lives),
+            "forward", self.handle, ids.ctypes.data, handles, counts.ctypes.data, len(lives),
             which, logits.ctypes.data,
         )  # fmt: skip
 

@@ -49,7 +49,7 @@ class Model:
         tokenizer: Tokenizer,
         cuda: CudaModel | None = None,
     ) -> None:
-        self._native, self._cuda = native, cuda
+        self._native, self.cuda = native, cuda
         self._about = native.describe()
         if cuda is not None:
             self._about |= {"cpu": f"cuda, {cuda.describe()['name']}", "repacked": True}
@@ -114,9 +114,9 @@ class Model:
     def bandwidth(self, n_threads: int, size: int) -> float:
         """Return bytes/s read where this model computes: by threads here, by a copy on a GPU; 0.0
         without the memory. `size` is what a thread reads, many times the caches."""
-        if self._cuda is None:
+        if self.cuda is None:
             return _native.read_bandwidth(n_threads, size)
-        return self._cuda.copy_bandwidth(size)
+        return self.cuda.copy_bandwidth(size)
 
     # ---- states
 
@@ -138,9 +138,9 @@ class Model:
 
     def _at_home(self, state: State) -> State:
         """Return the state where this model computes."""
-        if self._cuda is None:
+        if self.cuda is None:
             return state
-        return CudaState(self._native, self._cuda, state.payload, state.position)
+        return CudaState(self._native, self.cuda, state.payload, state.position)
 
     # ---- forward
 
@@ -314,7 +314,7 @@ class Model:
         if len(ids) == 0:
             raise ValueError("no tokens; expected at least one")
         logits = np.empty((len(ids) if every else len(states), self.n_vocab), np.float32)
-        live = self._live if self._cuda is None else self._live_there
+        live = self._live if self.cuda is None else self._live_there
         n_done = live(ids, states, counts, logits, abort)
         self._advance(states, counts, n_done)
         if n_done < len(ids):
@@ -350,7 +350,7 @@ class Model:
         logits: F32,
         abort: Abort | None,
     ) -> int:
-        assert self._cuda is not None
+        assert self.cuda is not None
         there = [state for state in states if isinstance(state, CudaState)]
         if len(there) < len(states) or len(set(map(id, states))) < len(states):
             raise ValueError("forward: every state must be one of this model's, and none twice")
@@ -358,7 +358,7 @@ class Model:
             raise EngineError(
                 "forward: a token outside the vocabulary; pass tokens of this model's tokenizer."
             )
-        return self._cuda.run(ids, there, counts, logits, abort)
+        return self.cuda.run(ids, there, counts, logits, abort)
 
     @staticmethod
     def _advance(states: tuple[State, ...], counts: NDArray[np.int32], n_done: int) -> None:

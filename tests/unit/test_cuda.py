@@ -401,8 +401,14 @@ def odd_bits(path: Path) -> list[np.ndarray]:
     return [model.forward(TOKENS[:1], state), model.forward(TOKENS[1:4], state), state.payload]
 
 
-ONE_ROW = ("r", "down_w", "down_a", "down_g", "k", "v", "v_first", "w", "a", "gate", "y", "norm_att", "ffn", "norm_ffn", "x", "logits")
-MANY_ROWS = ("r", "down_w", "down_a", "down_g", "k", "v", "v_first", "w", "a", "v_gate", "gate", "y", "out", "ffn", "x", "ends", "logits")
+ONE_ROW = [
+    *("r", "down_w", "down_a", "down_g", "k", "v", "v_first", "w", "a", "gate", "y"),
+    *("norm_att", "ffn", "norm_ffn", "x", "logits"),
+]
+MANY_ROWS = [
+    *("r", "down_w", "down_a", "down_g", "v_first", "w", "a", "k", "v", "v_gate", "gate", "y"),
+    *("out", "ffn", "x", "ends", "logits"),
+]
 
 
 @gpu_only

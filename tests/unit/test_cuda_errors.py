@@ -184,6 +184,16 @@ def test_a_gpu_lost_while_the_state_comes_back(path: Path, gpu: pytest.MonkeyPat
     assert state.position == 0 and not state.payload.any()
 
 
+def test_the_real_library_without_a_driver(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PARROT_CUDA", raising=False)
+    if not cuda_library.library_path().exists():
+        pytest.skip("libparrot_cuda.so is not built here; make cuda builds it")
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has an NVIDIA driver")
+    with pytest.raises(DeviceMissing, match="no NVIDIA driver answers here; install one"):
+        Model.open(path, device="cuda")
+
+
 # ---- the commands
 
 

@@ -116,6 +116,7 @@ cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaMemGetInfo(size_t *free_size, size_t *total);
 cudaError_t cudaMalloc(void **at, size_t size);
 cudaError_t cudaHostAlloc(void **at, size_t size, unsigned flags);

@@ -280,6 +280,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int) {
     return here();
 }
 cudaError_t cudaSetDevice(int) { return here(); }
+cudaError_t cudaDeviceSynchronize() { return here(); }
 
 cudaError_t cudaMemGetInfo(size_t *free_size, size_t *total) {
     *total = (size_t)asked("memory", 4096) << 20;
