@@ -2,10 +2,10 @@
 """Measure the CUDA path on the GPU at hand: tools/bench_gpu.sh runs it.
 
 Random Q8_0 models of every shape. Decoding is timed by the device's events, twice: over one model,
-whose weights may stay in the L2 cache as they do in use, and over copies in turn, twice the cache in
-all. Batches, prefill and replies are timed by the host's clock, copies of tokens and logits included.
-The floor is the copy bandwidth of the same run; the peer is PyTorch replaying a CUDA graph of the
-step. Writes one JSON line a shape, prints a table last.
+whose weights may stay in the L2 cache as they do in use, and over copies in turn, twice the cache
+in all. Batches, prefill and replies are timed by the host's clock, copies of tokens and logits
+included. The floor is the copy bandwidth of the same run; the peer is PyTorch replaying a CUDA
+graph of the step. Writes one JSON line a shape, prints a table last.
 """
 
 from __future__ import annotations

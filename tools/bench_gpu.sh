@@ -17,14 +17,14 @@ mkdir -p "$work" "$out"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 export PARROT_CUDA="$work/libparrot_cuda.so" PARROT_TEST_GPU=1
 
-# One line a step for the table at the end; the first step that fails ends the run.
+# One line a step for the table at the end; the first step that fails ends the run. Each is a shell of
+# its own, in which any command that fails ends it.
 said=
 step() {
     name=$1
-    shift
     begun=$(date +%s)
     status=0
-    "$@" >"$out/$name.log" 2>&1 || status=$?
+    sh "$PWD/tools/bench_gpu.sh" --inside "$name" >"$out/$name.log" 2>&1 || status=$?
     took=$(($(date +%s) - begun))
     if [ $status -ne 0 ]; then
         tail -n 100 "$out/$name.log"
@@ -58,7 +58,7 @@ build() {
 }
 
 run_tests() {
-    $PYTHON -m pytest -q -ra tests/unit/test_cuda.py --durations=10
+    $PYTHON -m pytest -q -ra -W default tests/unit/test_cuda.py --durations=10
 }
 
 # Small lives, all kernels: one row, many rows, batches, choices; odd sizes included.
@@ -66,7 +66,7 @@ under_sanitizer() {  # TOOL OPTIONS...
     tool=$1
     shift
     compute-sanitizer --tool "$tool" --target-processes all --error-exitcode 9 "$@" \
-        $PYTHON -m pytest -q -p no:cacheprovider tests/unit/test_cuda.py \
+        $PYTHON -m pytest -q -W default tests/unit/test_cuda.py \
         -k 'f32_logits or quantised or order or bits or different_lengths or choices or batch_of_any'
     echo "$tool: no reports"
 }
@@ -76,18 +76,24 @@ bench() {
     $PYTHON -m tools.bench_gpu --out "$work/bench" ${SHAPES:+--shapes $SHAPES}
 }
 
+if [ "${1:-}" = --inside ]; then
+    case $2 in
+    build) build ;;
+    test) run_tests ;;
+    memcheck) under_sanitizer memcheck ;;
+    racecheck) under_sanitizer racecheck --racecheck-report all ;;
+    bench) bench ;;
+    esac
+    exit 0
+fi
+
 [ $# -gt 0 ] || set -- build test sanitize bench
-for name in "$@"; do
-    case $name in
-    build) step build build ;;
-    test) step test run_tests ;;
+for wanted in "$@"; do
+    case $wanted in
+    build | test | bench) step "$wanted" ;;
     sanitize)
-        step memcheck under_sanitizer memcheck
-        step racecheck under_sanitizer racecheck --racecheck-report all
-        ;;
-    bench)
-        step bench bench
-        cp "$work/bench/bench_gpu.jsonl" "$out/"
+        step memcheck
+        step racecheck
         ;;
     *)
         echo "usage: bench_gpu.sh [build|test|sanitize|bench]..." >&2
@@ -96,4 +102,7 @@ for name in "$@"; do
     esac
 done
 printf '%s' "$said"
-if [ -e "$out/bench.log" ]; then sed -n '/compute capability/,$p' "$out/bench.log"; fi
+if [ -e "$out/bench.log" ]; then
+    if [ "$out" != "$work" ]; then cp "$work/bench/bench_gpu.jsonl" "$out/"; fi
+    sed -n '/compute capability/,$p' "$out/bench.log"
+fi
