@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,3 +32,16 @@ def model_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def model(model_paths: dict[str, Path]) -> parrot.Model:
     """The Q8_0 one, on one thread."""
     return parrot.Model.open(model_paths["Q8_0"], threads=1)
+
+
+@pytest.fixture(scope="session")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """libparrot_cuda.so for the GPU that native/cuda/emulated makes of a CPU."""
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler here; install g++")
+    folder = tmp_path_factory.mktemp("emulated")
+    script = Path(__file__).parents[1] / "native" / "cuda" / "emulated" / "build.sh"
+    env = {**os.environ, "CC": "cc", "CXX": "c++"}
+    done = subprocess.run(["sh", script, folder], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "libparrot_cuda.so"

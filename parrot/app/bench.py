@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure decode and prefill speed, first-byte time and memory on this machine.
 
-`bandwidth_share` is the part of this machine's read bandwidth, measured in the same minute, that
-decoding uses: every weight is read once a byte, so for a model larger than the caches 100 % is the
-limit of physics. Figures are medians over --rounds; the spread is the quartiles.
+`bandwidth_share` is the part of this machine's read bandwidth (on a GPU, of a copy there), measured
+in the same minute, that decoding uses: every weight is read once a byte, so for a model larger than
+the caches 100 % is the limit of physics. Figures are medians over --rounds; the spread is the
+quartiles.
 
 examples:
   parrot bench
   parrot bench --threads 1,2 --batch 1,8 --context 128,100000
+  parrot bench --device cuda:0 --batch 1,8,32,256
   parrot bench --json > before.json;  parrot bench --compare before.json
 """
 
@@ -25,7 +27,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parrot import _native
 from parrot.app.options import add_model_options
 from parrot.base.errors import ConfigError, FormatError
 from parrot.base.files import read_file
@@ -103,7 +104,7 @@ def _decode(model: Model, states: list[State], seconds_min: float = 0.2) -> floa
 def _round(model: Model, n_threads: int, results: dict[str, list[float]]) -> None:
     """Interleave probe, decode and prefill, so that all meet the same neighbours."""
     state = model.new_state()
-    results["bandwidth"].append(_native.read_bandwidth(n_threads, PROBE_SIZE))
+    results["bandwidth"].append(model.bandwidth(n_threads, PROBE_SIZE))
     results["decode"].append(_decode(model, [state]))
     prompt = _TEXT[:PREFILL_LEN]
     results["prefill"].append(PREFILL_LEN / _seconds(lambda: model.forward(prompt, state)))
@@ -190,7 +191,7 @@ def _machine() -> dict[str, Any]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return everything, as the JSON contract of DESIGN section 5 has it."""
-    counts = args.threads or [len(os.sched_getaffinity(0))]
+    counts = args.threads or [len(os.sched_getaffinity(0)) if args.device == "cpu" else 1]
     bar = Progress(len(counts) * (args.rounds + len(args.batch) + len(args.context)))
     rows = [_measure_threads(args, n, bar) for n in counts]
     bar.end()

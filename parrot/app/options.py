@@ -23,7 +23,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --lora, --device, --threads."""
     parser.add_argument("--model", metavar="FILE", help="a GGUF file (default: the bundled model)")
     parser.add_argument("--lora", metavar="FILE", help="low-rank updates trained on that model")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="where to compute: cpu")
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="where to compute: cpu, cuda or cuda:N"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: one a core")
 
 

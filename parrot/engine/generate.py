@@ -61,11 +61,16 @@ class Sampling:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
+def banned_of(stop: frozenset[int]) -> list[int]:
+    """Return the bytes that no reply may hold, unless its `stop` does."""
+    return sorted(_CONTROLS - stop)
+
+
 def new_sampler(
     sampling: Sampling, seed: int, n_vocab: int, *, is_bytes: bool, stop: frozenset[int]
 ) -> Sampler:
     """Return a stream of choices. For byte vocabularies it keeps UTF-8 whole and bans controls."""
-    banned = sorted(_CONTROLS - stop) if is_bytes else []
+    banned = banned_of(stop) if is_bytes else []
     return Sampler(
         n_vocab,
         np.array(banned, np.int32),

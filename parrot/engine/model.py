@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from parrot import _native
 from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
-from parrot.engine.generate import Abort, Sampling, new_sampler
+from parrot.engine.cuda import CudaModel, CudaState, Speech
+from parrot.engine.cuda_library import SAY_MAX
+from parrot.engine.generate import Abort, Sampling, banned_of, new_sampler
 from parrot.engine.state import State, load_state, state_from_bytes
 from parrot.model.lora import MATRICES, read_lora
 from parrot.model.shape import Shape
@@ -34,6 +36,7 @@ BUNDLED = Path(__file__).parent.parent / "assets" / "parrot.gguf"
 
 _NONE, _ENDS, _ALL = 0, 1, 2  # parrot_logits of parrot.h
 _CHUNK = 64  # rows a large work area holds
+_CONTINUATION = bytes(range(0x80, 0xC0))  # UTF-8's further bytes of a character
 
 
 class Model:
@@ -48,10 +51,13 @@ class Model:
         path: Path,
         tokenizer: Tokenizer,
         plain: Model | None = None,
+        cuda: CudaModel | None = None,
     ) -> None:
-        self._native = native
+        self._native, self.cuda = native, cuda
         self._plain = plain  # of a twin with a LoRA: the model it was made from
         self._about = native.describe()
+        if cuda is not None:
+            self._about |= {"cpu": f"cuda, {cuda.describe()['name']}", "repacked": True}
         self._small: list[_native.Work] = []
         self._large: list[_native.Work] = []
         self.path = path
@@ -69,14 +75,11 @@ class Model:
 
         `threads` None is one a core; `mapped` computes from the mapped file instead of spending its
         size in memory once more. The environment variable PARROT_CPU names kernels to use
-        (`parrot doctor` lists them).
+        (`parrot doctor` lists them). `device` is "cpu", or "cuda:N" for a GPU (docs/cuda.md).
         Raises: FileError and its kinds for the file; ConfigError for device or threads;
-                EngineError when PARROT_CPU asks for what this CPU lacks.
+                EngineError when PARROT_CPU asks for what this CPU lacks, or the GPU's memory is too
+                small; DeviceMissing without a GPU that can run it.
         """
-        if device != "cpu":
-            raise ConfigError(
-                f"device: {device}, this build has cpu only; pass --device cpu.", key="device"
-            )
         if threads is not None and not 1 <= threads <= 256:
             raise ConfigError(
                 f"threads: {threads}, expected 1 to 256; leave it out for one a core.",
@@ -86,8 +89,12 @@ class Model:
         if path is None and not where.exists():
             raise FileError(f"{where}: the bundled model is missing; install parrot again.")
         cpu = os.environ.get("PARROT_CPU") or None
-        native = _native.Model(where, threads or 0, mapped, cpu)
-        return cls(native, where, tokenizer_of(open_model(where).vocabulary))
+        if device == "cpu":
+            native, cuda = _native.Model(where, threads or 0, mapped, cpu), None
+        else:  # the host keeps the file mapped, for state files and the vocabulary
+            native = _native.Model(where, 1, True, cpu)
+            cuda = CudaModel(where, device)
+        return cls(native, where, tokenizer_of(open_model(where).vocabulary), cuda=cuda)
 
     def with_lora(self, path: str | Path) -> Model:
         """Return a twin of this model with the low-rank updates of a LoRA file.
@@ -97,6 +104,8 @@ class Model:
         Raises: MismatchError for another model's file; FormatError, CorruptError, FileError.
         Cost:   milliseconds; memory for the updates.
         """
+        if self.cuda is not None:
+            raise ConfigError("lora: a model on a GPU takes none, expected device cpu; open it there.")
         shape = Shape(**{f.name: self._about[f.name] for f in fields(Shape)})  # type: ignore[literal-required]
         updates = tuple(
             (u.layer, list(MATRICES).index(u.matrix), len(u.a), u.a, u.b)
@@ -125,22 +134,36 @@ class Model:
         """Return shape, id, kernels, threads and bytes of weights read per token."""
         return self._about
 
+    def bandwidth(self, n_threads: int, size: int) -> float:
+        """Return bytes/s read where this model computes: by threads here, by a copy on a GPU; 0.0
+        without the memory. `size` is what a thread reads, many times the caches."""
+        if self.cuda is None:
+            return _native.read_bandwidth(n_threads, size)
+        return self.cuda.copy_bandwidth(size)
+
     # ---- states
 
     def new_state(self) -> State:
         """Return the state of a parrot that has lived nothing."""
-        return State(self._native, np.zeros(self._about["state_len"], np.float32))
+        return self._at_home(State(self._native, np.zeros(self._about["state_len"], np.float32)))
 
     def load_state(self, path: str | Path) -> State:
         """Return the state in a file.
 
         Raises: FileError, FormatError, CorruptError; MismatchError for another model's (INV-2).
         """
-        return load_state(self._native, self._about["state_len"], Path(path))
+        return self._at_home(load_state(self._native, self._about["state_len"], Path(path)))
 
     def state_from_bytes(self, blob: bytes, where: str = "state") -> State:
         """Return the state in `blob`, a whole state file; `where` names it in messages."""
-        return state_from_bytes(self._native, self._about["state_len"], blob, where)
+        state = state_from_bytes(self._native, self._about["state_len"], blob, where)
+        return self._at_home(state)
+
+    def _at_home(self, state: State) -> State:
+        """Return the state where this model computes."""
+        if self.cuda is None:
+            return state
+        return CudaState(self._native, self.cuda, state.payload, state.position)
 
     # ---- forward
 
@@ -211,7 +234,6 @@ class Model:
         Raises: ConfigError for settings out of range; EngineError as `forward`.
         """
         how = sampling or Sampling(temperature=temperature, top_p=top_p)
-        sampler = new_sampler(how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop))
         if prompt:
             try:
                 self.forward(self._ids_of(prompt), state, abort=abort)
@@ -221,7 +243,43 @@ class Model:
                 return iter(())
         elif state.position == 0:
             self.forward(self._ids_of(END_OF_DOCUMENT), state)
+        if isinstance(state, CudaState) and self.is_bytes and len(stop) <= 1:
+            banned = np.array(banned_of(frozenset(stop)), np.int32)
+            speech = Speech(how, seed, banned, stop[0] if stop else -1, is_utf8=True)
+            return self._say_there(state, speech, stop, max_bytes, abort)
+        sampler = new_sampler(how, seed, self.n_vocab, is_bytes=self.is_bytes, stop=frozenset(stop))
         return self._say(state, sampler, stop, max_bytes, abort)
+
+    def _say_there(
+        self,
+        state: CudaState,
+        speech: Speech,
+        stop: bytes,
+        max_bytes: int,
+        abort: Abort | None,
+    ) -> Iterator[bytes]:
+        """As `_say`, the choices made on the GPU, a few bytes a call."""
+        logits = self._last_logits(state).copy()
+        piece, n_said, is_closed = b"", 0, not stop
+        try:
+            while n_said < max_bytes and not (is_closed and stop):
+                if abort is not None and abort.is_set() and not speech.utf8_need():
+                    return
+                said = bytes(
+                    speech.say(state, min(SAY_MAX, max_bytes - n_said), max_bytes - n_said, logits)
+                )
+                state.logits = logits.copy()
+                n_said += len(said)
+                if stop and said.endswith(stop):
+                    said, is_closed = said[:-1], True
+                piece += said
+                held = len(piece.rstrip(_CONTINUATION)) - 1 if speech.utf8_need() else len(piece)
+                if held > 0:
+                    yield piece[:held]
+                piece = piece[held:]
+        finally:
+            if not is_closed:
+                self.forward(self._ids_of(stop), state)
 
     def _say(
         self,
@@ -278,16 +336,9 @@ class Model:
         """Run rows; states[i] lives counts[i] of the ids. Logits of all rows or of each end."""
         if len(ids) == 0:
             raise ValueError("no tokens; expected at least one")
-        pool, n_rows = (self._small, 1) if len(ids) == 1 else (self._large, _CHUNK)
-        work = pool.pop() if pool else self._native.work(n_rows)
         logits = np.empty((len(ids) if every else len(states), self.n_vocab), np.float32)
-        payloads = tuple(state.payload for state in states)
-        try:
-            n_done = self._native.forward(
-                work, ids, payloads, counts, _ALL if every else _ENDS, logits, abort
-            )
-        finally:
-            pool.append(work)
+        live = self._live if self.cuda is None else self._live_there
+        n_done = live(ids, states, counts, logits, abort)
         self._advance(states, counts, n_done)
         if n_done < len(ids):
             raise Aborted(
@@ -296,6 +347,41 @@ class Model:
                 n_done=n_done,
             )
         return logits
+
+    def _live(
+        self,
+        ids: NDArray[np.int32],
+        states: tuple[State, ...],
+        counts: NDArray[np.int32],
+        logits: F32,
+        abort: Abort | None,
+    ) -> int:
+        pool, n_rows = (self._small, 1) if len(ids) == 1 else (self._large, _CHUNK)
+        work = pool.pop() if pool else self._native.work(n_rows)
+        payloads = tuple(state.payload for state in states)
+        which = _ALL if len(logits) == len(ids) else _ENDS
+        try:
+            return self._native.forward(work, ids, payloads, counts, which, logits, abort)
+        finally:
+            pool.append(work)
+
+    def _live_there(
+        self,
+        ids: NDArray[np.int32],
+        states: tuple[State, ...],
+        counts: NDArray[np.int32],
+        logits: F32,
+        abort: Abort | None,
+    ) -> int:
+        assert self.cuda is not None
+        there = [state for state in states if isinstance(state, CudaState)]
+        if len(there) < len(states) or len(set(map(id, states))) < len(states):
+            raise ValueError("forward: every state must be one of this model's, and none twice")
+        if ids.min() < 0 or ids.max() >= self.n_vocab:
+            raise EngineError(
+                "forward: a token outside the vocabulary; pass tokens of this model's tokenizer."
+            )
+        return self.cuda.run(ids, there, counts, logits, abort)
 
     @staticmethod
     def _advance(states: tuple[State, ...], counts: NDArray[np.int32], n_done: int) -> None:

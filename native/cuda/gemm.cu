@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+// y = x W^T for many rows, on the tensor cores: weights (F16, or Q8_0 made F16 on the way) and rows meet
+// as f16, sums are f32. F32 weights keep every bit of theirs and go through ordinary multiply-adds.
+//
+// A block is a tile of BM rows by BN outputs, its 8 warps a grid of 16 x 16 pieces; K is walked in steps of
+// 64, the next step's loads in flight while this one is multiplied. Rounding x and W to 11 bits costs
+// about 1e-7 nats a byte, far below what int8 activations cost (docs/cuda.md); |x| above 65,504 / pre is
+// clamped, NaN stays NaN.
+#include "kernels.h"
+
+#include <mma.h>
+
+namespace wmma = nvcuda::wmma;
+
+enum { BK = 64, LEAD = BK + 8, PIECE = 16 };  // 8 halves of padding keep rows in different banks
+
+__device__ inline __half to_half(float x) {
+    const float largest = 65504.0f;
+    return __float2half_rn(x > largest ? largest : x < -largest ? -largest : x);
+}
+
+// The product and the tile of outputs that this block belongs to.
+__device__ inline int my_gemm(const pt_gemms &g, int BN, int *first_out) {
+    int i = 0;
+    while (i + 1 < g.n && (int)blockIdx.x >= g.first_block[i + 1]) i++;
+    *first_out = ((int)blockIdx.x - g.first_block[i]) * BN;
+    return i;
+}
+
+// ---- tiles from memory to registers, and from registers to shared memory. A thread takes four
+// neighbouring columns of several rows; what lies outside is zero.
+
+enum { QUADS = BK / 4, ROWS_A_PASS = PT_THREADS / QUADS };
+
+template <int ROWS>
+__device__ inline void fetch_x(const pt_gemm &g, int first, int n_rows, int k, float4 *mine) {
+    const int column = k + threadIdx.x % QUADS * 4;
+#pragma unroll
+    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
+        int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+        const float *at = g.x + (size_t)row * g.W.n_in + column;
+        float four[4];
+        for (int j = 0; j < 4; j++) {
+            four[j] = row < n_rows && column + j < g.W.n_in ? at[j] : 0.0f;
+        }
+        mine[i] = make_float4(four[0], four[1], four[2], four[3]);
+    }
+}
+
+template <int ROWS>
+__device__ inline void put_x(const float4 *mine, float pre, __half *tile) {
+#pragma unroll
+    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
+        int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+        __half *to = tile + row * LEAD + threadIdx.x % QUADS * 4;
+        to[0] = to_half(mine[i].x * pre);
+        to[1] = to_half(mine[i].y * pre);
+        to[2] = to_half(mine[i].z * pre);
+        to[3] = to_half(mine[i].w * pre);
+    }
+}
+
+// Four weights as they lie, and the scale of theirs.
+struct raw_four {
+    uint2 bits;  // four bytes of Q8_0 in x, or four halves
+    float scale;
+};
+
+template <int ROWS>
+__device__ inline void fetch_w(const pt_weight &W, int first, int k, raw_four *mine) {
+    const int column = k + threadIdx.x % QUADS * 4;
+#pragma unroll
+    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
+        int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+        mine[i].bits = make_uint2(0, 0);
+        mine[i].scale = 0.0f;
+        if (row >= W.n_out || column >= W.n_pad) continue;
+        size_t at = (size_t)row * W.n_pad + column;
+        if (W.type == PT_SOURCE_F16) {
+            mine[i].bits = *(const uint2 *)(W.rows + at * 2);
+        } else {
+            mine[i].bits.x = *(const unsigned *)(W.rows + at);
+            mine[i].scale = __half2float(W.scales[at / 32]);
+        }
+    }
+}
+
+template <int ROWS>
+__device__ inline void put_w(const raw_four *mine, int type, __half *tile) {
+#pragma unroll
+    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
+        int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+        __half *to = tile + row * LEAD + threadIdx.x % QUADS * 4;
+        if (type == PT_SOURCE_F16) {
+            memcpy(to, &mine[i].bits, 4 * sizeof(__half));
+            continue;
+        }
+        for (int j = 0; j < 4; j++) {
+            to[j] = __float2half_rn(mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j));
+        }
+    }
+}
+
+// ---- the product
+
+template <int BM, int BN>
+__global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, int n_rows) {
+    // Each warp owns an area of AREA_M x AREA_N; the warps stand in a grid that covers the tile.
+    constexpr int ACROSS = BN / PIECE < PT_WARPS ? BN / PIECE : PT_WARPS / 2;
+    constexpr int AREA_M = BM / (PT_WARPS / ACROSS), AREA_N = BN / ACROSS;
+    constexpr int M = AREA_M / PIECE, N = AREA_N / PIECE;
+    static_assert(M >= 1 && N >= 1, "a warp owns at least one piece");
+    PT_SHARED(shared);
+    __half *tile_x = (__half *)shared, *tile_w = tile_x + BM * LEAD;
+    int first_out;
+    const int i = my_gemm(gemms, BN, &first_out), first_row = (int)blockIdx.y * BM;
+    const pt_gemm &g = gemms.of[i];
+    const int warp = threadIdx.x / PT_WARP;
+    const int m0 = warp / ACROSS * AREA_M, n0 = warp % ACROSS * AREA_N;
+    wmma::fragment<wmma::accumulator, 16, 16, 16, float> sums[M][N];
+    for (int m = 0; m < M; m++) {
+        for (int n = 0; n < N; n++) wmma::fill_fragment(sums[m][n], 0.0f);
+    }
+    float4 x_mine[BM / ROWS_A_PASS];
+    raw_four w_mine[BN / ROWS_A_PASS];
+    fetch_w<BN>(g.W, first_out, 0, w_mine);
+    pt_wait();
+    fetch_x<BM>(g, first_row, n_rows, 0, x_mine);
+    for (int k = 0; k < g.W.n_pad; k += BK) {
+        put_x<BM>(x_mine, g.pre, tile_x);
+        put_w<BN>(w_mine, g.W.type, tile_w);
+        __syncthreads();
+        if (k + BK < g.W.n_pad) {
+            fetch_x<BM>(g, first_row, n_rows, k + BK, x_mine);
+            fetch_w<BN>(g.W, first_out, k + BK, w_mine);
+        }
+#pragma unroll
+        for (int at = 0; at < BK; at += PIECE) {
+            wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> a[M];
+            wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major> b[N];
+            for (int m = 0; m < M; m++) {
+                wmma::load_matrix_sync(a[m], tile_x + (m0 + m * PIECE) * LEAD + at, LEAD);
+            }
+            for (int n = 0; n < N; n++) {
+                wmma::load_matrix_sync(b[n], tile_w + (n0 + n * PIECE) * LEAD + at, LEAD);
+            }
+            for (int m = 0; m < M; m++) {
+                for (int n = 0; n < N; n++) wmma::mma_sync(sums[m][n], a[m], b[n], sums[m][n]);
+            }
+        }
+        __syncthreads();
+    }
+    float *tile_y = shared;  // the tiles of x and W are done with
+    for (int m = 0; m < M; m++) {
+        for (int n = 0; n < N; n++) {
+            wmma::store_matrix_sync(tile_y + (m0 + m * PIECE) * BN + n0 + n * PIECE, sums[m][n], BN,
+                                    wmma::mem_row_major);
+        }
+    }
+    __syncthreads();
+    for (int at = threadIdx.x; at < BM * BN; at += PT_THREADS) {
+        int row = first_row + at / BN, out = first_out + at % BN;
+        if (row >= n_rows || out >= g.W.n_out) continue;
+        pt_finish(g.y + (size_t)row * g.W.n_out + out, tile_y[at] / g.pre, g.after);
+    }
+}
+
+// ---- F32 weights: a block is 32 rows by 32 outputs, a thread four rows of one output
+
+enum { EXACT = 32, EXACT_LEAD = EXACT + 1, EXACT_ROWS = EXACT * EXACT / PT_THREADS };
+
+__global__ void __launch_bounds__(PT_THREADS) exact_kernel(const pt_gemms gemms, int n_rows) {
+    PT_SHARED(shared);
+    float *tile_x = shared, *tile_w = shared + EXACT * EXACT_LEAD;
+    int first_out;
+    const int i = my_gemm(gemms, EXACT, &first_out), first_row = (int)blockIdx.y * EXACT;
+    const pt_gemm &g = gemms.of[i];
+    const int lane = threadIdx.x % EXACT, part = threadIdx.x / EXACT;
+    float sums[EXACT_ROWS] = {0.0f};
+    pt_wait();
+    for (int k = 0; k < g.W.n_pad; k += EXACT) {
+        for (int r = part; r < EXACT; r += PT_THREADS / EXACT) {
+            int row = first_row + r, out = first_out + r, column = k + lane;
+            bool is_x = row < n_rows && column < g.W.n_in;
+            tile_x[r * EXACT_LEAD + lane] = is_x ? g.x[(size_t)row * g.W.n_in + column] : 0.0f;
+            tile_w[r * EXACT_LEAD + lane] =
+                out < g.W.n_out ? ((const float *)g.W.rows)[(size_t)out * g.W.n_pad + column] : 0.0f;
+        }
+        __syncthreads();
+        for (int at = 0; at < EXACT; at++) {
+            float w = tile_w[lane * EXACT_LEAD + at];
+#pragma unroll
+            for (int r = 0; r < EXACT_ROWS; r++) {
+                sums[r] += tile_x[(part * EXACT_ROWS + r) * EXACT_LEAD + at] * w;
+            }
+        }
+        __syncthreads();
+    }
+    for (int r = 0; r < EXACT_ROWS; r++) {
+        int row = first_row + part * EXACT_ROWS + r, out = first_out + lane;
+        if (row < n_rows && out < g.W.n_out) {
+            pt_finish(g.y + (size_t)row * g.W.n_out + out, sums[r], g.after);
+        }
+    }
+}
+
+// ---- launchers
+
+static int share(pt_gemms *g, int width) {
+    g->first_block[0] = 0;
+    for (int i = 0; i < g->n; i++) {
+        g->first_block[i + 1] = g->first_block[i] + (g->of[i].W.n_out + width - 1) / width;
+    }
+    return g->first_block[g->n];
+}
+
+template <int BM, int BN>
+static int launch_tiles(const pt_stream &on, pt_gemms *g, int n_rows) {
+    const size_t tiles = (size_t)(BM + BN) * LEAD * sizeof(__half), sums = (size_t)BM * BN * 4;
+    static_assert(BM * BN * 4 <= 48 << 10 && (BM + BN) * LEAD * 2 <= 48 << 10, "without asking");
+    return pt_launch(on, gemm_kernel<BM, BN>, dim3(share(g, BN), (n_rows + BM - 1) / BM),
+                     tiles > sums ? tiles : sums, *g, n_rows);
+}
+
+// The products of one launch that are F32, or those that are not.
+static pt_gemms pick(const pt_gemms &all, bool is_f32) {
+    pt_gemms some = {};
+    for (int i = 0; i < all.n; i++) {
+        if ((all.of[i].W.type == PT_SOURCE_F32) == is_f32) some.of[some.n++] = all.of[i];
+    }
+    return some;
+}
+
+int pt_gemm_cuda(const pt_stream &on, pt_gemms *gemms, int n_rows) {
+    pt_gemms exact = pick(*gemms, true), halves = pick(*gemms, false);
+    int err = 0;
+    if (exact.n > 0) {
+        err = pt_launch(on, exact_kernel, dim3(share(&exact, EXACT), (n_rows + EXACT - 1) / EXACT),
+                        2 * EXACT * EXACT_LEAD * sizeof(float), exact, n_rows);
+    }
+    if (err || halves.n == 0) return err;
+    // Few rows: small tiles, so that every multiprocessor has one. Many: large ones, which read less.
+    return n_rows <= 256 ? launch_tiles<32, 64>(on, &halves, n_rows)
+                         : launch_tiles<64, 128>(on, &halves, n_rows);
+}

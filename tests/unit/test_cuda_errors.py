@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a GPU that is not there, too old, too small or lost says: one sentence each, emulated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parrot.base.errors import ConfigError, DeviceMissing, EngineError, FileError, FormatError
+from parrot.engine import cuda_library
+from parrot.engine.cuda import CudaModel
+from parrot.engine.model import Model
+from parrot.model.random_model import write_random_model
+from parrot.model.shape import Shape
+
+TINY = Shape(
+    n_layer=1, n_embd=32, head_size=16, n_ffn=64, n_vocab=256,
+    rank_w=4, rank_a=4, rank_v=4, rank_g=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    write_random_model(path, TINY)
+    return path
+
+
+@pytest.fixture
+def gpu(emulated: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("PARROT_CUDA", str(emulated))
+    return monkeypatch
+
+
+def test_no_library(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARROT_CUDA", str(tmp_path / "libparrot_cuda.so"))
+    with pytest.raises(DeviceMissing, match=r"so: not there.*make cuda.*--device cpu\.$") as caught:
+        Model.open(path, device="cuda")
+    assert caught.value.device == "cuda"
+    monkeypatch.delenv("PARROT_CUDA")
+    assert cuda_library.library_path().parent == Path(cuda_library._native.__file__).parent
+
+
+def test_no_library_but_another_file(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong.so").write_bytes(b"not a library")
+    monkeypatch.setenv("PARROT_CUDA", str(tmp_path / "wrong.so"))
+    with pytest.raises(DeviceMissing, match="cannot be loaded: "):
+        Model.open(path, device="cuda")
+
+
+def test_library_of_another_version(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    gpu.setattr(cuda_library, "VERSION", 2)
+    with pytest.raises(DeviceMissing, match="interface 1, expected 2; build it again"):
+        Model.open(path, device="cuda")
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", "CPU"])
+def test_unknown_devices(path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match="expected cpu, cuda or cuda:N") as caught:
+        Model.open(path, device=device)
+    assert caught.value.key == "device"
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "says"),
+    [
+        ("driver=0", "cuda:0", "cuda:0: no NVIDIA driver answers here; install one"),
+        ("driver=12040", "cuda", r"the driver speaks CUDA 12\.4, expected 13\.0 or newer; update"),
+        ("gpus=0", "cuda", "the driver sees no GPU; check CUDA_VISIBLE_DEVICES"),
+        ("gpus=2", "cuda:2", "cuda:2: not there, this machine has cuda:0 to cuda:1; choose"),
+        ("capability=75", "cuda", r"emulated GPU has compute capability 7\.5, expected 8\.0"),
+    ],
+    ids=["no-driver", "old-driver", "no-gpu", "no-such-gpu", "old-gpu"],
+)
+def test_gpus_that_cannot_run_it(
+    asked: str, device: str, says: str, path: Path, gpu: pytest.MonkeyPatch
+) -> None:
+    gpu.setenv("PARROT_EMULATED_GPU", asked)
+    with pytest.raises(DeviceMissing, match=says) as caught:
+        Model.open(path, device=device)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_too_little_memory_at_open(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    gpu.setenv("PARROT_EMULATED_GPU", "memory=1")
+    with pytest.raises(EngineError, match=r"cuda:0: 1 MB free, this model needs \d+ MB; close"):
+        Model.open(path, device="cuda")
+
+
+def test_too_little_memory_for_a_state(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    model = Model.open(path, device="cuda")
+    state = model.new_state()
+    gpu.setenv("PARROT_EMULATED_GPU", "memory=1")
+    with pytest.raises(EngineError, match="no memory left on the GPU while making a state"):
+        model.forward(b"a", state)
+    gpu.delenv("PARROT_EMULATED_GPU")
+    model.forward(b"a", state)  # memory can come back: nothing is lost
+    assert state.position == 1
+
+
+def test_a_model_too_wide_for_the_gpu(tmp_path: Path, gpu: pytest.MonkeyPatch) -> None:
+    wide = Shape(
+        n_layer=1, n_embd=16, head_size=16, n_ffn=65_536, n_vocab=16,
+        rank_w=1, rank_a=1, rank_v=1, rank_g=1,
+    )  # fmt: skip
+    write_random_model(tmp_path / "wide", wide)
+    with pytest.raises(DeviceMissing, match="needs 262272 bytes of shared memory a block"):
+        CudaModel(tmp_path / "wide", "cuda")
+
+
+def test_files_that_are_no_models(tmp_path: Path, gpu: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text").write_bytes(b"not a model at all")
+    with pytest.raises(FormatError):
+        CudaModel(tmp_path / "text", "cuda")
+    with pytest.raises(FileError, match="cannot be opened"):
+        CudaModel(tmp_path / "none", "cuda")
+
+
+# ---- a GPU that disappears. Launches of a byte: the embedding, five a layer, the head.
+
+LAUNCHES = 1 + 5 * TINY.n_layer + 1
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, LAUNCHES - 1])
+def test_a_lost_gpu_leaves_the_last_state_that_came_back(
+    dies_after: int, path: Path, gpu: pytest.MonkeyPatch
+) -> None:
+    model, cpu = Model.open(path, device="cuda"), Model.open(path, threads=1)
+    state, other, twin = model.new_state(), model.new_state(), cpu.new_state()
+    model.forward(b"a", state)
+    model.forward(b"x", other)
+    kept = state.to_bytes()
+    model.forward(b"b", state)
+    gpu.setenv("PARROT_EMULATED_GPU", f"dies={3 * LAUNCHES + dies_after}")
+    with pytest.raises(DeviceMissing, match="cuda:0: the GPU stopped answering while living: "):
+        model.forward(b"c", state)
+    assert state.position == 1 and state.logits is None
+    assert state.to_bytes() == kept
+    gpu.delenv("PARROT_EMULATED_GPU")
+    for call in (
+        lambda: other.payload,
+        lambda: model.forward(b"c", state),
+        lambda: model.forward_batch(b"cd", [state, other]),
+        lambda: model.forward(b"c", model.new_state()),
+    ):
+        with pytest.raises(DeviceMissing, match="stopped answering in an earlier call; open the"):
+            call()
+    assert other.position == 0 and not other.payload.any()  # it had never come back
+    again = Model.open(path, device="cuda")  # the machine was started again
+    moved = again.state_from_bytes(kept)
+    cpu.forward(b"a", twin)
+    assert np.abs(again.forward(b"b", moved) - cpu.forward(b"b", twin)).max() < 1e-4
+
+
+def test_a_gpu_lost_in_the_middle_of_a_reply(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    model = Model.open(path, device="cuda")
+    state = model.new_state()
+    model.forward(b"hello", state)
+    kept = state.to_bytes()
+    said = model.generate(state, b"", max_bytes=100, stop=b"", temperature=1.0, top_p=1.0)
+    assert len(next(said)) > 1
+    gpu.setenv("PARROT_EMULATED_GPU", "dies=1")
+    with pytest.raises(DeviceMissing, match="stopped answering while speaking"):
+        next(said)
+    assert state.to_bytes() == kept and state.position == 5
+
+
+def test_a_gpu_lost_while_the_state_comes_back(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    model = Model.open(path, device="cuda")
+    state, other = model.new_state(), model.new_state()
+    model.forward(b"ab", state)
+    gpu.setenv("PARROT_EMULATED_GPU", "dies=1")
+    with pytest.raises(DeviceMissing):
+        model.forward(b"c", other)
+    with pytest.raises(DeviceMissing):
+        state.to_bytes()
+    assert state.position == 0 and not state.payload.any()
+
+
+def test_the_real_library_without_a_driver(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PARROT_CUDA", raising=False)
+    if not cuda_library.library_path().exists():
+        pytest.skip("libparrot_cuda.so is not built here; make cuda builds it")
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has an NVIDIA driver")
+    with pytest.raises(DeviceMissing, match="no NVIDIA driver answers here; install one"):
+        Model.open(path, device="cuda")
+
+
+# ---- the commands
+
+
+def run(path: Path, library: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "parrot", *args, "--model", str(path), "--device", "cuda:0"],
+        env={**os.environ, "PARROT_CUDA": str(library), **env},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_chat_and_bench_run_there(path: Path, emulated: Path) -> None:
+    said = run(path, emulated, "chat", "--fresh", "--once", "hi", "--max-bytes", "6", "--seed", "1")
+    assert said.returncode == 0, said.stderr
+    bench = run(path, emulated, "bench", "--rounds", "1")
+    assert bench.returncode == 0, bench.stderr
+    assert "cuda, emulated GPU" in bench.stdout
+
+
+def test_commands_say_one_sentence_and_exit_1(path: Path, emulated: Path) -> None:
+    for command in (["chat", "--fresh", "--once", "hi"], ["bench", "--rounds", "1"]):
+        failed = run(path, emulated, *command, PARROT_EMULATED_GPU="gpus=0")
+        assert failed.returncode == 1
+        assert failed.stderr.strip().endswith("or use --device cpu.")
+        assert "Traceback" not in failed.stderr
