@@ -39,7 +39,7 @@ class Self:
     trouble: str | None = None
 
 
-SETTINGS = ("hand.language", "hand.contrast", "hand.sampling")
+SETTINGS = ("hand.language", "hand.contrast", "hand.sampling", "hand.words")
 
 
 def picture_of(companion: Companion) -> Self:

@@ -166,3 +166,17 @@ def test_nihao_is_typed_with_nine_keys_and_answered(sim: SimHand) -> None:
     sim.wait(100)
     assert sim.hand.talk.me.turns[-1].heard.decode() == "你好"
     assert is_glass_right(sim)
+
+
+@pytest.mark.skipif(not PINYIN_PATH.exists(), reason="parrot/assets/pinyin.bin is not built")
+def test_learned_word_is_kept_in_the_soul(sim: SimHand) -> None:
+    sim.tap("64426#")
+    composer = sim.hand.desk.composer
+    assert composer is not None
+    wanted = composer.view.candidates[0]
+    sim.hold("1", 500)
+    assert composer.line == wanted
+    sim.finish_reply()
+    kept = sim.hand.talk.me.settings["hand.words"]
+    assert isinstance(kept, list)
+    assert wanted in [word for word, _, _ in kept]
