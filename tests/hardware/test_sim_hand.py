@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -169,3 +170,18 @@ def test_learned_word_is_kept_in_the_soul(sim: SimHand) -> None:
     kept = sim.hand.talk.me.settings["hand.words"]
     assert isinstance(kept, list)
     assert wanted in [word for word, _, _ in kept]
+
+
+def test_line_of_ten_thousand_characters_is_said_and_shown(sim: SimHand) -> None:
+    sim.say("鹦鹉" * 5_000)
+    sim.hold("*", 500)
+    assert isinstance(sim.hand.screen, ChatScreen)
+    spent_ms = []
+    for _ in range(20):
+        begun = time.thread_time()
+        sim.hand.draw(sim.clock.now_ms())
+        spent_ms.append(1e3 * (time.thread_time() - begun))
+        sim.tap("*")
+    assert sorted(spent_ms)[10] < 20  # 1 ms on a quiet machine
+    assert is_glass_right(sim)
+    assert len(sim.hand.talk.me.turns[-1].heard.decode()) == 10_000
