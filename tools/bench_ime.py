@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good nine-key Chinese is: sentences right at once, hanzi wrong, keys pressed, time, memory.
 
-    python -m tools.bench_ime [--corpus DIR] [--rime] [--out FOLDER] [--limit N]
+    python -m tools.bench_ime [--corpus DIR] [--rime] [--out FOLDER] [--limit N] [--typed N]
 
 The everyday sentences are tests/golden/ime_sentences.txt; the hand-written dialogue is every
 twentieth item of tools/school/hand; with --corpus, the held-out dialogue of the corpus (its
 heldout.tar.xz) is measured too. Digits come from pypinyin's readings. Nothing measured here was
-ever counted into the table.
+ever counted into the table. `parrot+model` is the table with the bundled language model, newborn,
+ranking the sentences beside it.
 
 Two typists press real keys on the real composer, and every press counts, whatever it is for:
 `plain` types all digits, then takes the sentence or corrects it from the left; `attentive` also
 looks at the first page and picks a word that saves at least two digits, or that was predicted.
-rime (--rime) gets the same digits in Debian's luna_pinyin under a nine-key schema.
+Each writes the first --typed sentences of a set. rime (--rime) gets the same digits in Debian's
+luna_pinyin under a nine-key schema.
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ from pathlib import Path
 
 import numpy as np
 
+from parrot.app.conversation import likelihoods
+from parrot.engine.model import Model
 from parrot.senses.composer import Composer
 from parrot.senses.key import KeyPress
 from parrot.senses.pinyin_table import PinyinTable
-from parrot.senses.t9 import T9
+from parrot.senses.t9 import N_RESCORED, T9, rescored
 from parrot.senses.user_words import ListStore, UserWords
 from tools.assets_pinyin import HAND, HANZI, HELD_OUT_EVERY, NEVER_COUNTED, key_digits, typed
 
@@ -131,14 +135,30 @@ def score(sentences: list[str], answers: list[list[str]]) -> Score:
     )  # fmt: skip
 
 
+class Judge:
+    """The bundled model, newborn, as it ranks sentences; `spent_ms` has the time of each asking."""
+
+    def __init__(self) -> None:
+        self._model = Model.open(threads=1)
+        self._state = self._model.new_state()
+        self.spent_ms: list[float] = []
+
+    def __call__(self, line: str, texts: list[str]) -> list[float]:
+        start = time.thread_time()
+        found = likelihoods(self._model, self._state, line, texts)
+        self.spent_ms.append(1e3 * (time.thread_time() - start))
+        return found
+
+
 class Typist:
     """Writes sentences on a composer.
 
-    `spent_ms` has the processor time of every press and of making what it shows.
+    `spent_ms` has the processor time of every press and of making what it shows, without what the
+    judge needs, who is asked after every key.
     """
 
-    def __init__(self, table: PinyinTable, is_attentive: bool) -> None:
-        self._table, self._is_attentive = table, is_attentive
+    def __init__(self, table: PinyinTable, is_attentive: bool, judge: Judge | None) -> None:
+        self._table, self._is_attentive, self._judge = table, is_attentive, judge
         self.spent_ms: list[float] = []
         self._clock_ms = 0
 
@@ -219,21 +239,32 @@ class Typist:
             self._composer.feed(KeyPress(key, "long_press", self._clock_ms + 360))
         self._composer.view  # noqa: B018
         self.spent_ms.append(1e3 * (time.thread_time() - start))
+        if self._judge and (asked := self._composer.rescorable()):
+            stamp, line, texts = asked
+            self._composer.rescore(stamp, self._judge(line, texts))
 
 
-def measure_parrot(table: PinyinTable, sentences: list[str]) -> dict[str, float | int]:
+def measure_parrot(
+    table: PinyinTable, sentences: list[str], judge: Judge | None, n_typed: int
+) -> dict[str, float | int]:
     engine = T9(table, UserWords(ListStore()))
     answers = []
     for sentence in sentences:
         lattice = engine.lattice()
         lattice.extend("".join(syllable_digits(sentence)))
-        found = engine.candidates(lattice)
+        whole = engine.sentences(lattice)
+        if judge and whole:
+            whole = rescored(whole, judge("", [c.text for c in whole[:N_RESCORED]]))
+        found = engine.candidates(lattice, whole)
         answers.append([c.text for c, _ in zip(found, range(5), strict=False)])
     result: dict[str, float | int] = asdict(score(sentences, answers))
+    if judge:
+        result["model_ms_p95"] = float(np.percentile(judge.spent_ms, 95))
+    n_hanzi = sum(map(len, sentences[:n_typed]))
     for name, is_attentive in (("plain", False), ("attentive", True)):
-        typist = Typist(table, is_attentive)
-        n_presses = sum(map(typist.write, sentences))
-        result[f"presses_per_hanzi_{name}"] = n_presses / result["n_hanzi"]
+        typist = Typist(table, is_attentive, judge)
+        n_presses = sum(map(typist.write, sentences[:n_typed]))
+        result[f"presses_per_hanzi_{name}"] = n_presses / n_hanzi
         result[f"ms_per_press_{name}"] = float(np.mean(typist.spent_ms))
         result[f"ms_per_press_p95_{name}"] = float(np.percentile(typist.spent_ms, 95))
     return result
@@ -311,8 +342,8 @@ def plot(results: dict[str, dict[str, dict[str, float | int]]], path: Path) -> N
 
 
 def print_table(results: dict[str, dict[str, dict[str, float | int]]]) -> None:
-    print(f"{'set':26} {'engine':7} {'n':>5} {'exact':>6} {'five':>6} {'error':>6} "
-          f"{'keys/hanzi':>11} {'ms/key p95':>11}")  # fmt: skip
+    print(f"{'set':26} {'engine':12} {'n':>5} {'exact':>6} {'five':>6} {'error':>6} "
+          f"{'keys/hanzi':>11} {'ms/key p95':>11} {'model ms p95':>13}")  # fmt: skip
     for name in results["parrot"]:
         for engine, scores in results.items():
             s = scores[name]
@@ -321,8 +352,9 @@ def print_table(results: dict[str, dict[str, dict[str, float | int]]]) -> None:
                 if k in s
             )  # fmt: skip
             times = f"{s['ms_per_press_plain']:.1f} {s.get('ms_per_press_p95_plain', 0):.1f}"
-            print(f"{name:26} {engine:7} {s['n']:5} {s['exact']:6.1%} {s['first_five']:6.1%} "
-                  f"{s['hanzi_error']:6.1%} {presses:>11} {times:>11}")  # fmt: skip
+            print(f"{name:26} {engine:12} {s['n']:5} {s['exact']:6.1%} {s['first_five']:6.1%} "
+                  f"{s['hanzi_error']:6.1%} {presses:>11} {times:>11} "
+                  f"{s.get('model_ms_p95', 0):13.0f}")  # fmt: skip
 
 
 def main() -> int:
@@ -332,13 +364,19 @@ def main() -> int:
     parser.add_argument("--rime", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("build/bench_ime"))
     parser.add_argument("--limit", type=int, default=400, help="sentences of a set")
+    parser.add_argument("--typed", type=int, default=400, help="sentences of a set that are typed")
     args = parser.parse_args()
     if args.rime and not (shutil.which("cc") and Path("/usr/include/rime_api.h").exists()):
         sys.exit("bench_ime: librime is not installed; run: apt-get install librime-dev "
                  "rime-data-luna-pinyin gcc.")  # fmt: skip
     sets = test_sets(args.corpus, args.limit)
     table = PinyinTable(args.table)
-    results = {"parrot": {name: measure_parrot(table, found) for name, found in sets.items()}}
+    results = {
+        engine: {
+            name: measure_parrot(table, found, judge, args.typed) for name, found in sets.items()
+        }
+        for engine, judge in (("parrot", None), ("parrot+model", Judge()))
+    }
     if args.rime:
         results["rime"] = measure_rime(sets)
     print_table(results)

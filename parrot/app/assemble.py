@@ -13,6 +13,8 @@ from parrot.app.board import Board
 from parrot.app.catalogue import language_of
 from parrot.app.conversation import Conversation, manner_from
 from parrot.app.engine_thread import Engine, EngineThread, StepEngine
+from parrot.app.learned import SETTING as WORDS_SETTING
+from parrot.app.learned import LearnedWords
 from parrot.app.loop import Hand
 from parrot.app.options import open_model, open_soul, say_progress, soul_path
 from parrot.base.clock import Clock, ManualClock, SystemClock
@@ -111,15 +113,11 @@ def _opener(buses: Buses, keys: Mapping[str, Any]) -> Callable[[], KeySource]:
     return lambda: open_keypad(buses, keys)
 
 
-def open_composer(path: Path = PINYIN_PATH) -> Composer:
-    """Raises: FileError when the table is absent or damaged."""
-    return Composer(T9(PinyinTable(path)))
-
-
 def add_composer(hand: Hand, path: Path = PINYIN_PATH) -> None:
     """Give the hand its line; without a table the rest of the hand works, and it is said why."""
+    learned = LearnedWords(lambda words: hand.talk.set_setting(WORDS_SETTING, words))
     try:
-        hand.use_composer(open_composer(path))
+        hand.use_composer(Composer(T9(PinyinTable(path), learned.index)), learned)
     except FileError as exc:
         hand.talk.notice = str(exc)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "mood": ("parrot.app.mood", "how it feels, and how well it foresees the talk"),
     "run": ("parrot.app.run", "the handheld app on this board: glass and sixteen keys"),
     "sim": ("parrot.app.sim", "the handheld app without hardware: terminal, browser or script"),
+    "t9": ("parrot.app.nine_keys", "Chinese candidates for the digits of nine keys, best first"),
     "doctor": ("parrot.app.doctor", "check every organ, one line each"),
 }
 

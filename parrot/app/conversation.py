@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from parrot.app.engine_thread import Engine, Job
 from parrot.base.errors import ParrotError
+from parrot.base.text import clean_text
 from parrot.engine.generate import Abort, Sampling
+from parrot.engine.model import Model
+from parrot.engine.state import State
 from parrot.mind.companion import Companion, Manner
 from parrot.mind.entry import Name
-from parrot.mind.turn import Turn
+from parrot.mind.turn import Turn, begun
 
 N_RECENT = 200  # turns a screen can scroll back through
 
@@ -36,7 +39,7 @@ class Self:
     trouble: str | None = None
 
 
-SETTINGS = ("hand.language", "hand.contrast", "hand.sampling")
+SETTINGS = ("hand.language", "hand.contrast", "hand.sampling", "hand.words")
 
 
 def picture_of(companion: Companion) -> Self:
@@ -100,11 +103,11 @@ class Conversation:
     def feel(self, signal: str) -> None:
         self._do(lambda companion: companion.feel(signal))
 
-    def score(self, texts: list[str], then: Callable[[list[float]], None]) -> None:
-        """Ask how likely each text is to be what the companion says next, in nats."""
+    def score(self, line: str, texts: list[str], then: Callable[[list[float]], None]) -> None:
+        """Ask how likely the companion is to go on from `line` with each text, in nats."""
 
         def work(companion: Companion, abort: Abort) -> Iterator[object]:
-            yield companion.model.score([t.encode() for t in texts], companion.state)
+            yield likelihoods(companion.model, companion.state, line, texts)
 
         def take(result: object) -> None:
             if isinstance(result, list):
@@ -179,6 +182,15 @@ class Conversation:
         self.n_pieces += 1
         if error:
             self.notice = str(error)
+
+
+def likelihoods(model: Model, state: State, line: str, texts: list[str]) -> list[float]:
+    """Return ln p of each text after `line`, the turn that is written after `state`, at a border.
+
+    `state` does not move."""
+    twin = state.copy()
+    model.forward(begun(model, state.position, clean_text(line)), twin)
+    return model.score([clean_text(text).encode() for text in texts], twin)
 
 
 def manner_from(settings: dict[str, object], manner: Manner) -> Manner:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check every organ, one line each, with what to do about the ones that are not well.
 
+The panel and the keys are those of the board that this machine is, or of --board.
+
 examples:
   parrot doctor
   parrot doctor --json
+  parrot doctor --board raspberrypi
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+from parrot.app import board
 from parrot.app.options import add_model_options, add_soul_option, open_model, soul_path
-from parrot.base.errors import ParrotError
+from parrot.base.errors import ConfigError, ParrotError
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_soul_option(parser)
+    parser.add_argument("--board", metavar="NAME", help=f"{', '.join(board.names())}, or a .toml")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_model_options(parser)
 
@@ -101,6 +106,30 @@ def _disk(args: argparse.Namespace) -> str:
     return f"{folder}: {free:,} MB free"
 
 
+def _hand_board(args: argparse.Namespace) -> board.Board:
+    """Return the board to look at: on a machine that is none, the simulator's."""
+    if args.board:
+        return board.load(args.board)
+    try:
+        return board.load(board.detected())
+    except ConfigError:
+        return board.load("sim")
+
+
+def _panel(args: argparse.Namespace) -> str:
+    from parrot.app.assemble import Buses
+    from parrot.app.doctor_hand import panel_says
+
+    return panel_says(_hand_board(args), Buses())
+
+
+def _keys(args: argparse.Namespace) -> str:
+    from parrot.app.assemble import Buses
+    from parrot.app.doctor_hand import keys_say
+
+    return keys_say(_hand_board(args), Buses())
+
+
 ORGANS: dict[str, Callable[[argparse.Namespace], str]] = {
     "python": _python,
     "cpu": _cpu,
@@ -108,6 +137,8 @@ ORGANS: dict[str, Callable[[argparse.Namespace], str]] = {
     "model": _model,
     "soul": _soul,
     "disk": _disk,
+    "panel": _panel,
+    "keys": _keys,
 }
 
 

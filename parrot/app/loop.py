@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 from parrot.app.catalogue import LANGUAGES, words_in
 from parrot.app.conversation import Conversation
 from parrot.app.engine_thread import Engine
+from parrot.app.learned import SETTING as WORDS_SETTING
+from parrot.app.learned import LearnedWords
 from parrot.app.screen import Desk, Question, Screen
 from parrot.app.screens import HomeScreen
 from parrot.app.screens_menu import TextScreen, main_menu
 from parrot.base.clock import Clock
-from parrot.base.errors import DeviceError
+from parrot.base.errors import DeviceError, FormatError
 from parrot.faces.font import Font
 from parrot.faces.framebuffer import Framebuffer
 from parrot.faces.idle import IdlePolicy
@@ -51,6 +53,7 @@ class Hand:
         self._frame_due_ms = clock.now_ms()
         self._is_light_key = False  # the press that only woke the glass goes no further
         self._has_settings = False
+        self._learned: LearnedWords | None = None
         self.desk = Desk(
             Font(), words_in(language), talk, None, self._push, self._back, self._home,
             lambda: self.screen, self._set_language, self._power_off, self.examine, language,
@@ -65,8 +68,8 @@ class Hand:
     def engine(self) -> Engine:
         return self.talk.engine
 
-    def use_composer(self, composer: Composer) -> None:
-        self.desk.composer = composer
+    def use_composer(self, composer: Composer, learned: LearnedWords) -> None:
+        self.desk.composer, self._learned = composer, learned
 
     # ---- one round
 
@@ -182,6 +185,11 @@ class Hand:
             self.desk.contrast = contrast
         if language in LANGUAGES:
             self._speak(str(language))
+        if self._learned:
+            try:
+                self._learned.recall(settings.get(WORDS_SETTING))
+            except FormatError as exc:
+                self.talk.notice = str(exc)
 
 
 def run(hand: Hand, watch: Callable[[], None]) -> None:

@@ -102,9 +102,9 @@ class ComposeScreen:
         asked = self._composer.rescorable()
         if asked is None or asked[0] == self._asked:
             return
-        stamp, texts = asked
+        stamp, line, texts = asked
         self._asked = stamp
-        self._desk.talk.score(texts, lambda scores: self._rescored(stamp, scores))
+        self._desk.talk.score(line, texts, lambda scores: self._rescored(stamp, scores))
 
     def _rescored(self, stamp: object, scores: list[float]) -> None:
         if stamp == self._composer.step:

@@ -174,7 +174,7 @@ def about_text(desk: Desk) -> str:
 
 def doctor_text(desk: Desk) -> str:
     lines = [
-        f"{'✓' if is_well else '✗'} {organ}: {says}" for organ, is_well, says in desk.examine()
+        f"{'✔' if is_well else '✘'} {organ}: {says}" for organ, is_well, says in desk.examine()
     ]
     return "\n".join(lines)
 

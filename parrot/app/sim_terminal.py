@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import sys
 import termios
 import tty
@@ -54,7 +53,7 @@ class Terminal:
                 "sim: no terminal to draw in; run it in one, or use --web, or --script with "
                 "--frames."
             )
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(sys.stdout.fileno())
         if size.columns < WIDTH or size.lines < N_ROWS + 1:
             raise ConfigError(
                 f"sim: the terminal has {size.columns} x {size.lines} characters, expected "

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ def application(room: Room) -> Any:
             return PlainTextResponse("unknown host", 421)
         return HTMLResponse(PAGE.read_text(encoding="utf-8"))
 
-    async def socket(ws: Any) -> None:
+    async def glass(ws: Any) -> None:
         if not is_ours(ws.headers.get("host", ""), ws.headers.get("origin")):
             await ws.close(1008)
             return
@@ -101,7 +103,7 @@ def application(room: Room) -> Any:
             sender.cancel()
             room.leave(viewer)
 
-    return Starlette(routes=[Route("/", page), WebSocketRoute("/glass", socket)])
+    return Starlette(routes=[Route("/", page), WebSocketRoute("/glass", glass)])
 
 
 async def _send(ws: Any, viewer: asyncio.Queue[bytes]) -> None:
@@ -112,6 +114,19 @@ async def _send(ws: Any, viewer: asyncio.Queue[bytes]) -> None:
         await ws.send_bytes(glass)
 
 
+def listening(port: int) -> socket.socket:
+    """Return a socket on this machine's `port`, 0 for any free one. Raises: ConfigError."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"sim: port {port}, expected 0 to 65535; choose another.", key="port")
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as exc:
+        why = "in use by another program" if exc.errno == errno.EADDRINUSE else str(exc.strerror)
+        raise ConfigError(
+            f"sim: port {port} is {why}; choose another with --port.", key="port"
+        ) from exc
+
+
 def serve(args: argparse.Namespace) -> int:
     """Serve until power off or Ctrl-C."""
     try:
@@ -120,22 +135,23 @@ def serve(args: argparse.Namespace) -> int:
         raise ConfigError(
             "sim: the package uvicorn is not installed; run: pip install 'parrot-companion[serve]'."
         ) from exc
+    door = listening(args.port)
     keypad, talk = LiveKeypad(), Conversation()
     real_engine(args, talk)
     rig = sim_rig(SystemClock(), keypad, talk, args.language or language_of())
     add_composer(rig.hand)
     room = Room(rig, keypad)
-    config = uvicorn.Config(application(room), "127.0.0.1", args.port, log_level="warning")
+    config = uvicorn.Config(application(room), log_level="warning")
     server = uvicorn.Server(config)
 
     async def both() -> None:
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([door]))
         turning = asyncio.create_task(room.turn())
         await asyncio.wait((serving, turning), return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = rig.hand.is_off = True
         await asyncio.gather(serving, turning)
 
-    print(f"parrot: http://127.0.0.1:{args.port}/ (Ctrl-C ends it)", flush=True)
+    print(f"parrot: http://127.0.0.1:{door.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
     try:
         asyncio.run(both())
     finally:

@@ -69,6 +69,10 @@ class DeviceMissing(DeviceError):
     """Nothing answers."""
 
 
+class DeviceSilent(DeviceMissing):
+    """The bus works, but nothing acknowledges this address."""
+
+
 class DeviceRefused(DeviceError):
     """Present, but busy or not permitted."""
 

@@ -10,11 +10,17 @@ from __future__ import annotations
 import errno
 from typing import Any, Protocol
 
-from parrot.base.errors import DeviceError, DeviceMissing, DeviceRefused, DeviceTimeout
+from parrot.base.errors import (
+    DeviceError,
+    DeviceMissing,
+    DeviceRefused,
+    DeviceSilent,
+    DeviceTimeout,
+)
 
 
 class I2CBus(Protocol):
-    """A bus master. Raises DeviceMissing, DeviceRefused or DeviceTimeout."""
+    """A bus master. Raises DeviceSilent, DeviceMissing, DeviceRefused or DeviceTimeout."""
 
     def write(self, address: int, payload: bytes) -> None:
         """Send `payload` to the 7-bit `address` in one transaction."""
@@ -37,7 +43,7 @@ class I2CChip(Protocol):
 def _device_error(where: str, exc: OSError) -> DeviceError:
     """The kernel says ENXIO or EREMOTEIO when no chip acknowledges the address."""
     if exc.errno in (errno.ENXIO, errno.EREMOTEIO):
-        return DeviceMissing(
+        return DeviceSilent(
             f"{where}: no answer; check SDA, SCL and power, then run: parrot doctor.", device=where
         )
     if exc.errno == errno.ETIMEDOUT:
@@ -67,7 +73,8 @@ class SMBusI2C:
             import smbus2
         except ImportError as exc:
             raise DeviceMissing(
-                "i2c: the package smbus2 is not installed; run: pip install 'parrot[board]'.",
+                "i2c: the package smbus2 is not installed; run: pip install "
+                "'parrot-companion[board]'.",
                 device="i2c",
             ) from exc
         self._where = f"i2c-{port}"

@@ -180,19 +180,18 @@ class OLEDPanel:
                 self._bus.write(self._address, payload)
             except (DeviceMissing, DeviceTimeout) as exc:
                 if i == N_TRIES - 1:
-                    raise self._no_answer() from exc
+                    raise self._no_answer(exc) from exc
             else:
                 self._has_answered = True
                 return
 
-    def _no_answer(self) -> DeviceError:
-        where = f"panel {self._chip} at I2C address 0x{self._address:02x}"
-        todo = "check SDA, SCL and panel power, then run: parrot doctor panel"
+    def _no_answer(self, cause: DeviceError) -> DeviceError:
+        """Return what the bus said, as the panel's fault."""
         if self._has_answered:
             return DeviceTimeout(
-                f"{where}: stopped answering, {N_TRIES} tries were refused; {todo}.", device="panel"
+                f"panel {self._chip} stopped answering, {N_TRIES} tries; {cause}", device="panel"
             )
-        return DeviceMissing(f"{where}: no answer in {N_TRIES} tries; {todo}.", device="panel")
+        return DeviceMissing(f"panel {self._chip}: {cause}", device="panel")
 
 
 def _address_bytes(chip: str, page: int, first: int, end: int) -> bytes:
@@ -251,7 +250,8 @@ def wake_sequence(chip: str) -> bytes:
         from luma.oled import device as luma_device
     except ImportError as exc:
         raise DeviceMissing(
-            "panel: the package luma.oled is not installed; run: pip install 'parrot[board]'.",
+            "panel: the package luma.oled is not installed; run: pip install "
+            "'parrot-companion[board]'.",
             device="panel",
         ) from exc
 

@@ -184,7 +184,8 @@ class ComposerView:
                 x = self._x_of(whole, line, start)
                 frame.hline(box.x + 2 + x, y + ROW_PX - 1, self._x_of(whole, line, end) - x - 1)
         if is_cursor_on:
-            x = box.x + 1 + self._x_of(whole, lines[at], here)
+            gap_px = 2 if here == len(whole) else 1  # at the end it stays clear of the last letter
+            x = box.x + gap_px + self._x_of(whole, lines[at], here)
             frame.vline(x, box.y + (at - self._top) * ROW_PX, ROW_PX - 1, Ink.FLIP)
 
     def _x_of(self, whole: str, line: Line, position: int) -> int:

@@ -64,6 +64,14 @@ def opening(model: Model, position: int, heard: bytes, recalled: bytes) -> list[
     return list(begin + memory + COMPANION + heard + END_OF_TURN + PARROT)
 
 
+def begun(model: Model, position: int, line: str) -> list[int]:
+    """Return the tokens from the border up to what follows `line`, the turn being written."""
+    if not model.is_bytes:
+        return model.tokenizer.encode(b"User: " + line.encode())
+    begin = END_OF_DOCUMENT if position == 0 else b""
+    return list(begin + COMPANION + line.encode())
+
+
 def closing(model: Model, turn: Turn) -> list[int]:
     """Return the tokens of what the parrot said in `turn`, the end of its turn included."""
     whole = turn.said + stop_of(model)

@@ -96,12 +96,13 @@ class Composer:
         self._multitap.reset()
         return line
 
-    def rescorable(self) -> tuple[Step, list[str]] | None:
-        """Return the sentences that the language model may reorder, with their stamp."""
+    def rescorable(self) -> tuple[Step, str, list[str]] | None:
+        """Return a stamp, what is written, and the sentences the model may reorder after it."""
         if self.mode != CHINESE or not self.step.open_digits or self._ranked_now():
             return None
         sentences = self._engine.sentences(self._current_lattice())[:N_RESCORED]
-        return (self.step, [c.text for c in sentences]) if len(sentences) > 1 else None
+        line = self.line + "".join(piece.text for piece in self.step.pieces)
+        return (self.step, line, [c.text for c in sentences]) if len(sentences) > 1 else None
 
     def rescore(self, stamp: Step, log_likelihoods: list[float]) -> bool:
         """Take the model's opinion of `rescorable`'s texts; False when keys have come since."""

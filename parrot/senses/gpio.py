@@ -76,7 +76,8 @@ def open_gpiod_matrix(chip: str, rows: Sequence[int], columns: Sequence[int]) ->
         request_lines = gpiod.request_lines
     except (ImportError, AttributeError) as exc:  # version 1 has another interface
         raise DeviceMissing(
-            "gpio keypad: the package gpiod 2 is not installed; run: pip install 'parrot[board]'.",
+            "gpio keypad: the package gpiod 2 is not installed; run: pip install "
+            "'parrot-companion[board]'.",
             device="keys",
         ) from exc
     row = gpiod.LineSettings(

@@ -77,7 +77,7 @@ def open_serial_keypad(path: str, baud: int = 115200) -> SerialKeypad:
     except ImportError as exc:
         raise DeviceMissing(
             "serial keypad: the package pyserial is not installed; "
-            "run: pip install 'parrot[board]'.",
+            "run: pip install 'parrot-companion[board]'.",
             device="keys",
         ) from exc
     try:

@@ -75,10 +75,14 @@ class UserWords:
 
     def __init__(self, store: WordStore) -> None:
         self._store = store
+        self.reread()
+
+    def reread(self) -> None:
+        """Forget the index and make it of what the store holds now."""
         self._by_digits: dict[str, list[UserWord]] = {}
         self._order: list[str] = []
         self._n_picked = 0
-        for word in store.words():
+        for word in self._store.words():
             self._add(word)
 
     def learn(self, text: str, pinyin: tuple[str, ...]) -> None:

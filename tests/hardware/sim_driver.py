@@ -14,8 +14,10 @@ STEP_MS = 10
 class SimHand:
     """Taps keys and lets time pass. `frames` counts the frames that reached the glass."""
 
-    def __init__(self, model: Model, language: str = "en") -> None:
-        self.keypad = LiveKeypad()
+    def __init__(
+        self, model: Model, language: str = "en", keypad: LiveKeypad | None = None
+    ) -> None:
+        self.keypad = keypad or LiveKeypad()
         self.rig: Rig = virtual_rig(model, self.keypad, language)
         self.hand, self.glass, self.bus = self.rig.hand, self.rig.glass, self.rig.bus
         assert isinstance(self.rig.clock, ManualClock)

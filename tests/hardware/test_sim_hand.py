@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,11 +12,10 @@ from parrot.app.assemble import PINYIN_PATH
 from parrot.app.screens import ChatScreen, HomeScreen
 from parrot.app.screens_compose import ComposeScreen
 from parrot.engine.model import Model
-from parrot.faces.framebuffer import FRAME_SIZE
-from parrot.senses.key import KEYS
 from tests.hardware.sim_driver import SimHand
+from tools import stress_hand
 
-N_RANDOM_EVENTS = 5_000
+N_RANDOM_EVENTS = 2_000  # tools/stress_hand.py feeds 100,000
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +137,11 @@ def test_panel_is_back_within_two_seconds_of_being_plugged_in(sim: SimHand) -> N
     assert is_glass_right(sim)
 
 
-def test_random_keys_break_nothing_and_none_is_lost(sim: SimHand) -> None:
-    dice = random.Random(20261122)
-    for n in range(N_RANDOM_EVENTS // 2):
-        sim.keypad.tap(dice.choice(KEYS), dice.choice((60, 60, 60, 420)))
-        n_before = sim.hand.n_events
-        for _ in range(2):
-            sim.hand.tick()
-            sim.clock.advance_ms(dice.choice((10, 40, 250)))
-        assert sim.hand.n_events > n_before, f"press {n} was lost"
-        assert len(sim.hand.frame.to_bytes()) == FRAME_SIZE
-        sim.hand.is_off = False
-    sim.wait(1_000)
-    assert sim.hand.n_events >= N_RANDOM_EVENTS
-    assert is_glass_right(sim)
+def test_random_keys_on_a_bad_bus_break_nothing_and_none_is_lost(model: Model) -> None:
+    seen = stress_hand.run(model, N_RANDOM_EVENTS, seed=20261122)
+    assert seen["events"] >= N_RANDOM_EVENTS
+    assert seen["replugs"] > 0
+    assert seen["panel_back_ms_max"] <= 2_000
 
 
 @pytest.mark.skipif(not PINYIN_PATH.exists(), reason="parrot/assets/pinyin.bin is not built")
@@ -166,3 +156,32 @@ def test_nihao_is_typed_with_nine_keys_and_answered(sim: SimHand) -> None:
     sim.wait(100)
     assert sim.hand.talk.me.turns[-1].heard.decode() == "你好"
     assert is_glass_right(sim)
+
+
+@pytest.mark.skipif(not PINYIN_PATH.exists(), reason="parrot/assets/pinyin.bin is not built")
+def test_learned_word_is_kept_in_the_soul(sim: SimHand) -> None:
+    sim.tap("64426#")
+    composer = sim.hand.desk.composer
+    assert composer is not None
+    wanted = composer.view.candidates[0]
+    sim.hold("1", 500)
+    assert composer.line == wanted
+    sim.finish_reply()
+    kept = sim.hand.talk.me.settings["hand.words"]
+    assert isinstance(kept, list)
+    assert wanted in [word for word, _, _ in kept]
+
+
+def test_line_of_ten_thousand_characters_is_said_and_shown(sim: SimHand) -> None:
+    sim.say("鹦鹉" * 5_000)
+    sim.hold("*", 500)
+    assert isinstance(sim.hand.screen, ChatScreen)
+    spent_ms = []
+    for _ in range(20):
+        begun = time.thread_time()
+        sim.hand.draw(sim.clock.now_ms())
+        spent_ms.append(1e3 * (time.thread_time() - begun))
+        sim.tap("*")
+    assert sorted(spent_ms)[10] < 20  # 1 ms on a quiet machine
+    assert is_glass_right(sim)
+    assert len(sim.hand.talk.me.turns[-1].heard.decode()) == 10_000

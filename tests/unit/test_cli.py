@@ -62,6 +62,33 @@ def test_wrong_usage_is_two_with_words(tmp_path: Path) -> None:
         assert b"Traceback" not in run.stderr
 
 
+def test_t9_prints_candidates_as_json_and_as_a_table(tmp_path: Path) -> None:
+    plain = parrot("t9", "64426", "-n", "3", home=tmp_path)
+    assert plain.stdout.decode().split()[1] == "你好"
+    assert len(plain.stdout.splitlines()) == 3
+    found = json.loads(parrot("t9", "64426", "-n", "3", "--json", home=tmp_path).stdout)
+    assert found["candidates"][0]["text"] == "你好"
+    assert all(set(c) == {"text", "score"} for c in found["candidates"])
+
+
+def test_t9_asks_the_model_when_there_is_a_context(tmp_path: Path) -> None:
+    found = []
+    for context in ([], ["--context", "早上好！"], ["--context", "Good night!"]):
+        run = parrot("t9", "94664486", *context, "--json", home=tmp_path)
+        assert run.returncode == 0, run.stderr
+        found.append(json.loads(run.stdout)["candidates"])
+    assert found[0] != found[1] != found[2]
+    assert {c["text"] for c in found[1]} & {c["text"] for c in found[0]}
+
+
+@pytest.mark.parametrize("args", [("0",), ("6a",), ("",), ("2" * 65,), ("64426", "-n", "0")])
+def test_t9_says_what_it_wants(args: tuple[str, ...], tmp_path: Path) -> None:
+    run = parrot("t9", *args, home=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.startswith(b"parrot: t9:")
+    assert b"expected" in run.stderr
+
+
 def test_lines_in_lines_out(tmp_path: Path) -> None:
     run = parrot("chat", "--seed", "3", home=tmp_path, stdin="Hello!\n\n你好\n".encode())
     assert run.returncode == 0, run.stderr

@@ -251,7 +251,8 @@ def test_language_model_may_reorder_until_the_next_key() -> None:
     hand.tap("64426")
     asked = hand.composer.rescorable()
     assert asked is not None
-    stamp, found = asked
+    stamp, line, found = asked
+    assert line == ""
     wanted = [0.0 if text == "米高" else -60.0 for text in found]
     assert hand.composer.rescore(stamp, wanted)
     assert hand.candidates[0] == "米高"

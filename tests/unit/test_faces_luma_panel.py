@@ -11,7 +11,7 @@ from parrot.faces.framebuffer import Framebuffer
 from parrot.faces.luma_panel import LumaPanel
 from parrot.faces.panel import RETRY_MS, Light, Look
 
-pytest.importorskip("luma.core", reason="needs the extra: pip install 'parrot[board]'")
+pytest.importorskip("luma.core", reason="needs the extra: pip install 'parrot-companion[board]'")
 
 
 def dummy(width: int, height: int, mode: str):  # type: ignore[no-untyped-def]

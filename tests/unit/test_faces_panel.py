@@ -29,7 +29,7 @@ from parrot.faces.panel import (
 )
 from parrot.faces.sim_panel import SimulatedSSD1306
 
-pytest.importorskip("luma.oled", reason="needs the extra: pip install 'parrot[board]'")
+pytest.importorskip("luma.oled", reason="needs the extra: pip install 'parrot-companion[board]'")
 
 
 class Bench:
@@ -132,8 +132,8 @@ def test_inv6_absent_panel_is_stale_and_named() -> None:
     with pytest.raises(DeviceMissing) as caught:
         bench.show()
     assert str(caught.value) == (
-        "panel ssd1306 at I2C address 0x3c: no answer in 3 tries; check SDA, SCL and panel power, "
-        "then run: parrot doctor panel."
+        "panel ssd1306: i2c-scripted address 0x3c: no answer; check SDA, SCL and power, then run: "
+        "parrot doctor."
     )
     assert bench.panel.is_stale
     assert caught.value.device == "panel"
@@ -147,7 +147,7 @@ def test_inv6_panel_that_stops_answering_is_stale() -> None:
     bench.show()
     bench.bus.unplug(ADDRESS)
     bench.frame.invert()
-    with pytest.raises(DeviceTimeout, match="stopped answering, 3 tries were refused"):
+    with pytest.raises(DeviceTimeout, match="stopped answering, 3 tries; i2c-scripted"):
         bench.show(10)
     assert bench.panel.is_stale
 
@@ -228,7 +228,7 @@ def test_unknown_chip_is_a_config_error() -> None:
 
 def test_missing_luma_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "luma.oled", None)
-    with pytest.raises(DeviceMissing, match=r"pip install 'parrot\[board\]'"):
+    with pytest.raises(DeviceMissing, match=r"pip install 'parrot-companion\[board\]'"):
         wake_sequence("ssd1306")
 
 
