@@ -26,6 +26,10 @@ COMMANDS = {
     "mood": ("parrot.app.mood", "how it feels, and how well it foresees the talk"),
     "run": ("parrot.app.run", "the handheld app on this board: glass and sixteen keys"),
     "sim": ("parrot.app.sim", "the handheld app without hardware: terminal, browser or script"),
+    "say": ("parrot.app.say", "speak a text, through the speaker or into a WAV file"),
+    "hear": ("parrot.app.hear", "write down what was said, from a WAV file or the microphone"),
+    "talk": ("parrot.app.talk", "talk by voice: hear, answer, speak"),
+    "speech": ("parrot.app.speech", "weights for ears and voice: install, list"),
     "doctor": ("parrot.app.doctor", "check every organ, one line each"),
 }
 
