@@ -79,7 +79,7 @@ class Whisper:
     """The recognizer in `folder`: encoder.onnx, decoder.onnx, embedding.npy, vocabulary.json."""
 
     def __init__(self, folder: Path, language: str = "zh", n_threads: int = 1) -> None:
-        self.languages: tuple[str, ...] = (language,)
+        self.languages: tuple[str, ...] = ("zh", "en") if language == "auto" else (language,)
         self._encoder = open_session(folder / "encoder.onnx", n_threads)
         self._decoder = open_session(folder / "decoder.onnx", n_threads)
         self._embedding = _read_embedding(folder / "embedding.npy")
@@ -91,7 +91,9 @@ class Whisper:
             )
         ids = {piece: i for i, piece in enumerate(self._pieces)}
         self._end = ids[_END]
-        self._prompt = [ids[piece.format(language)] for piece in _PROMPT]
+        self._tags = [ids[f"<|{name}|>"] for name in self.languages]
+        begin, _, *rest = (ids.get(piece, 0) for piece in _PROMPT)
+        self._begin, self._rest = begin, rest
         self._bytes = _byte_of_char()
         self._log_mel = LogMel()
         shape = next(i.shape for i in self._decoder.get_inputs() if i.name == "keys")
@@ -119,7 +121,9 @@ class Whisper:
         is_aborted: Callable[[], bool] | None,
     ) -> list[int]:
         keys = values = self._no_cache
-        n_past, new, tokens = 0, self._prompt, list[int]()
+        n_past, new, tokens = 0, [self._begin, self._tags[0], *self._rest], list[int]()
+        if len(self._tags) > 1:  # first the tag alone: which language follows it?
+            new = [self._begin]
         while len(tokens) < n_max and not (is_aborted is not None and is_aborted()):
             n = len(new)
             mask = np.zeros((n, n_past + n), np.float32)
@@ -136,6 +140,10 @@ class Whisper:
             names = ["logits", "keys_out", "values_out"]
             logits, keys, values = run_session(self._decoder, feeds, names)
             n_past += n
+            if new == [self._begin]:
+                tag = max(self._tags, key=lambda token: float(logits[0, 0, token]))
+                new = [tag, *self._rest]
+                continue
             token = int(logits[0, 0, : self._end + (len(tokens) > 0)].argmax())
             if token == self._end:
                 break
