@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parrot.base.audio import Samples
+from parrot.base.onnx import give_back
 from parrot.faces.clause import language_of
 from parrot.senses.recognizer import Recognizer
 from parrot.senses.transcript import written
@@ -68,4 +69,5 @@ class Ears:
     def read(self, utterance: Samples) -> str:
         """Return the words of an utterance, as they would be written."""
         text = self._recognizer.recognize(utterance, self.is_aborted)
+        give_back()
         return written(text, language_of(text))

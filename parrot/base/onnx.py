@@ -7,7 +7,8 @@ threads were slower than one where they did), and the arena, which keeps memory 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,24 @@ class Session(Protocol):
     def get_outputs(self) -> list[Any]: ...
 
     def get_modelmeta(self) -> Any: ...
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return glibc's malloc_trim; None for a C library that gives memory back by itself (musl)."""
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim
+
+
+_TRIM = _malloc_trim()
+
+
+def give_back() -> None:
+    """Return freed memory to the system: networks need a hundred megabytes for a moment.
+
+    Cost: about 5 ms after a long utterance.
+    """
+    if _TRIM is not None:
+        _TRIM(0)
 
 
 def open_session(path: Path, n_threads: int = 1) -> Session:

@@ -9,6 +9,7 @@ import numpy as np
 
 from parrot.base.audio import Sound
 from parrot.base.errors import ParrotError
+from parrot.base.onnx import give_back
 from parrot.faces.clause import runs_of
 from parrot.faces.spoken_text import spoken
 from parrot.faces.synthesizer import Synthesizer
@@ -46,6 +47,7 @@ class Voice:
                 continue
             if len(sound.samples):
                 sounds.append(sound)
+        give_back()
         if sounds:
             silence = np.zeros(int(_AFTER_S * sounds[-1].rate_hz), np.float32)
             last = np.concatenate([sounds[-1].samples, silence])

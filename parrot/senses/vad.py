@@ -120,6 +120,11 @@ class Endpointer:
         return self._n_silent * BLOCK_S if self.is_speaking else 0.0
 
     @property
+    def speech_s(self) -> float:
+        """How long somebody has been speaking without it being an utterance yet."""
+        return self._n_speech * BLOCK_S
+
+    @property
     def blocks(self) -> list[Samples]:
         """The utterance under way, so far."""
         return self._blocks
