@@ -126,13 +126,15 @@ def _samples(raw: bytes, form: _Format, path: Path) -> Samples:
         values = values.view("<i4")[:, 0]
     else:
         values = np.frombuffer(raw, _DTYPES[form.kind, form.n_bits])
+    if form.kind == _FLOAT:
+        if not np.isfinite(values).all():
+            raise _damaged(path, "samples that are not finite")
+        values = np.clip(values, -1, 1)
     samples: Samples = values.astype(np.float32)
     if form.kind == _PCM and form.n_bits == 8:
         samples = (samples - np.float32(128)) / np.float32(128)
     elif form.kind == _PCM:
         samples /= np.float32(1 << (31 if form.n_bits == 24 else form.n_bits - 1))
-    elif not np.isfinite(samples).all():
-        raise _damaged(path, "samples that are not finite")
     mixed: Samples = samples.reshape(-1, form.n_channels).mean(axis=1, dtype=np.float32)
     return np.clip(mixed, -1, 1)
 

@@ -78,7 +78,7 @@ _ORDINAL = re.compile(r"(?<!\d)(\d{1,9})(?:st|nd|rd|th)\b")
 _YEAR_EN = re.compile(r"(?<![\d.,$])(1[1-9]\d\d|20\d\d)(?![\d.,]\d|\d)")
 _YEAR_ZH = re.compile(r"(?<!\d)(\d{4})(?=年)")
 _RANGE = re.compile(r"(?<=\d)\s?[-–~]\s?(?=\d)")
-_MINUS = re.compile(r"(?<![\w)])[-−](?=\d)")
+_MINUS = re.compile(r"(?<![A-Za-z0-9)])[-−](?=\d)")
 _PLAIN = re.compile(_NUMBER)
 _TWO = re.compile("(?<![一二三四五六七八九十百千万零点第])二(?=[个只本张条位次件块天年岁种杯])")
 _UNSPEAKABLE = re.compile(r"[^\w\s.,!?;:'’\-—…，。！？；：、（）()\"“”·]+|_+")
@@ -218,6 +218,7 @@ def _percent(match: re.Match[str], language: str) -> str:
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], str]], ...] = (
     (_DATE, _date),
     (_TIME, _time),
+    (_MINUS, lambda m, lang: "minus " if lang == "en" else "负"),
     (_MONEY, _money),
     (_UNIT, _unit),
     (_PERCENT, _percent),
@@ -225,7 +226,6 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], str]], ...] 
     (_YEAR_ZH, lambda m, lang: "".join(_DIGITS[int(d)] for d in m[1])),
     (_YEAR_EN, lambda m, lang: english_year(int(m[1])) if lang == "en" else m[1]),
     (_RANGE, lambda m, lang: " to " if lang == "en" else "到"),
-    (_MINUS, lambda m, lang: "minus " if lang == "en" else "负"),
     (_PLAIN, lambda m, lang: _number(m[0], lang)),
 )
 

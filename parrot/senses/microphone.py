@@ -7,6 +7,7 @@ the card goes away the program ends; the next `read` after a second starts anoth
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Protocol
 
@@ -58,10 +59,22 @@ class Arecord:
         self._program: Program | None = None
         self._retry_s = 0.0
         self._is_closed = False
+        self._reading = threading.Lock()
 
     def read(self) -> Samples:
-        if self._is_closed:
-            return np.zeros(0, np.float32)
+        with self._reading:
+            return np.zeros(0, np.float32) if self._is_closed else self._read()
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._program is not None:
+            self._program.kill()  # whoever reads finds the end of the pipe
+        with self._reading:
+            if self._program is not None:
+                self._program.close()
+                self._program = None
+
+    def _read(self) -> Samples:
         if self._program is None:
             time.sleep(max(0.0, self._retry_s - time.monotonic()))
             self._retry_s = time.monotonic() + RETRY_S
@@ -70,11 +83,6 @@ class Arecord:
         if len(raw) < BLOCK * 2:
             return self._gone(self._program)
         return np.frombuffer(raw, "<i2").astype(np.float32) / np.float32(32768)
-
-    def close(self) -> None:
-        self._is_closed = True
-        if self._program is not None:
-            self._program.kill()  # the reader's pipe ends, and the reader tidies up
 
     def _gone(self, program: Program) -> Samples:
         program.wait()

@@ -9,6 +9,9 @@ does 十分 ("very"). Punctuation after hanzi is full width.
 from __future__ import annotations
 
 import re
+import warnings
+from functools import lru_cache
+from typing import Any
 
 from parrot.base.errors import EngineError
 
@@ -40,8 +43,8 @@ _ENGLISH = re.compile(
 )
 
 
-def simplified(text: str) -> str:
-    """Fold Mandarin to the simplified script. Raises: EngineError without zhconv."""
+@lru_cache(maxsize=1)
+def _zhconv() -> Any:
     try:
         import zhconv
     except ImportError as exc:
@@ -49,7 +52,15 @@ def simplified(text: str) -> str:
             "zhconv: not installed, expected to fold Mandarin to one script; run: "
             "pip install 'parrot-companion[speech]'."
         ) from exc
-    return str(zhconv.convert(text, "zh-cn"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its table's file to the GC
+        zhconv.loaddict()
+    return zhconv
+
+
+def simplified(text: str) -> str:
+    """Fold Mandarin to the simplified script. Raises: EngineError without zhconv."""
+    return str(_zhconv().convert(text, "zh-cn"))
 
 
 def written(text: str, language: str) -> str:
@@ -92,7 +103,8 @@ def mandarin_value(text: str) -> str | None:
             continue
         scale = _HAN_SCALES[char]
         if scale >= 10_000:
-            total = (total + section + digit) * scale
+            part = section + digit
+            total = (total + part) * scale if scale > 10_000 else total + part * scale
             section, smallest = 0, scale
         else:
             if scale >= smallest:
