@@ -8,13 +8,16 @@ then what `parrot speech install` fetched, then what the system has. What is abs
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from parrot.app.ears import Ears
 from parrot.app.speech_packages import speech_folder
-from parrot.base.audio import read_wav
+from parrot.base.audio import Sound, level, read_wav
 from parrot.base.errors import ConfigError
 from parrot.faces.speaker import Aplay, Speaker
 from parrot.faces.synthesizer import Synthesizer
@@ -23,6 +26,7 @@ from parrot.senses.microphone import Arecord, Microphone, SoundMicrophone
 from parrot.senses.recognizer import Recognizer
 from parrot.senses.vad import Endpointer, Hush, Patience, Silero
 
+RATE_HZ = 16_000  # of the doctor's tone
 LANGUAGES = ("auto", "en", "zh")
 
 
@@ -149,3 +153,21 @@ def open_microphone(device: str, wav: Path | None = None) -> Microphone:
 
 def open_speaker(device: str) -> Speaker:
     return Aplay(device)
+
+
+def play_and_record(device: str = "default") -> tuple[float, float]:
+    """Return the level of the room, then with a tone played into it. Raises: DeviceError."""
+    microphone, speaker = Arecord(device), Aplay(device)
+    tone = 0.3 * np.sin(2 * np.pi * 880 * np.arange(RATE_HZ // 2) / RATE_HZ)
+    player = threading.Thread(
+        target=speaker.play, args=(Sound(tone.astype(np.float32), RATE_HZ),), daemon=True
+    )
+    try:
+        quiet = [level(microphone.read()) for _ in range(10)][3:]
+        player.start()
+        loud = [level(microphone.read()) for _ in range(20)]
+        player.join()
+    finally:
+        microphone.close()
+        speaker.close()
+    return float(np.median(quiet)), max(loud)

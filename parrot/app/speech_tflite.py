@@ -49,7 +49,10 @@ class Table:
         if not place:
             return 0, 0
         at = place + struct.unpack_from("<I", self._blob, place)[0]
-        return at + 4, struct.unpack_from("<I", self._blob, at)[0]
+        n = struct.unpack_from("<I", self._blob, at)[0]
+        if at + 4 + n > len(self._blob):  # an item takes a byte at least
+            raise ValueError(f"a list of {n:,} at byte {at:,}")
+        return at + 4, n
 
     def table(self, index: int) -> Table | None:
         place = self._place(index)
@@ -112,7 +115,7 @@ def read_tflite(path: Path) -> LiteModel:
         if blob[4:8] != b"TFL3":
             raise ValueError(f"marked {blob[4:8]!r}, expected b'TFL3'")
         return _model(Table(blob, struct.unpack_from("<I", blob, 0)[0]))
-    except (struct.error, ValueError, KeyError, IndexError) as exc:
+    except (struct.error, ValueError, KeyError, IndexError, AttributeError) as exc:
         raise FormatError(
             f"{path}: not a whole TensorFlow Lite model ({exc}); remove it and install again.",
             path=path,

@@ -68,7 +68,9 @@ class Program:
     def complaint(self) -> DeviceError:
         """Return why it ended, in our words."""
         self._errors.seek(0)
-        said = " ".join(self._errors.read(4096).decode(errors="replace").split())[:_SAID_MAX]
+        lines = self._errors.read(4096).decode(errors="replace").splitlines() or [""]
+        own = [line for line in lines if line.startswith(f"{self.name}:")]  # ALSA says a lot more
+        said = " ".join((own or lines)[-1].split())[:_SAID_MAX]
         code = self._process.poll()
         if "busy" in said:
             return DeviceRefused(
