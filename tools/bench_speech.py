@@ -2,6 +2,7 @@
 """Measure ears and voices: round trips over sentences, speed, waiting time, memory, idle cost.
 
     python -m tools.bench_speech accuracy --out scratch/speech     120 sentences a language
+    python -m tools.bench_speech plain --out scratch/speech        100 plain Mandarin sentences
     python -m tools.bench_speech speed latency memory idle --out scratch/speech
     python -m tools.bench_speech noise --minutes 60 --out scratch/speech
     python -m tools.bench_speech plot --out scratch/speech --png docs/speech.png
@@ -76,9 +77,14 @@ def speak(voice: Voice, text: str) -> Samples:
 # ---- accuracy
 
 
-def accuracy(language: str, out: Path) -> None:
+def plain_mandarin() -> list[str]:
+    """Return a hundred plain everyday sentences."""
+    return (Path(__file__).parent / "speech_plain_zh.txt").read_text().split()
+
+
+def accuracy(language: str, out: Path, *, is_plain: bool = False) -> None:
     voice, recognizer = open_voice(), open_recognizer(language)
-    texts = sentences(language)
+    texts = plain_mandarin() if is_plain else sentences(language)
     sounds = [speak(voice, text) for text in texts]
     for name, condition in CONDITIONS.items():
         rng, n_wrong, n_all, worst = np.random.default_rng(1), 0, 0, []
@@ -90,7 +96,8 @@ def accuracy(language: str, out: Path) -> None:
             n_wrong, n_all = n_wrong + wrong, n_all + len(reference)
             if wrong:
                 worst.append({"said": text, "heard": heard, "wrong": wrong})
-        note(out, "accuracy", language=language, condition=name, error=n_wrong / n_all,
+        talk = "plain" if is_plain else "colloquial"
+        note(out, "accuracy", language=language, talk=talk, condition=name, error=n_wrong / n_all,
              n_wrong=n_wrong, n_units=n_all, n_sentences=len(texts), worst=worst)  # fmt: skip
 
 
@@ -160,7 +167,7 @@ def note(out: Path, kind: str, **facts: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = ("accuracy", "speed", "latency", "memory", "idle", "noise", "plot")
+    kinds = ("accuracy", "plain", "speed", "latency", "memory", "idle", "noise", "plot")
     parser.add_argument("what", nargs="+", choices=kinds)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--languages", nargs="+", default=["en", "zh"], choices=("en", "zh"))
@@ -171,6 +178,8 @@ def main() -> None:
         if what in ("accuracy", "speed"):
             for language in args.languages:
                 {"accuracy": accuracy, "speed": speed}[what](language, args.out)
+        elif what == "plain":
+            accuracy("zh", args.out, is_plain=True)
         elif what == "idle":
             idle(args.out)
         elif what == "noise":

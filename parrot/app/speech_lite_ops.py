@@ -36,6 +36,7 @@ class Converter(Graph):
         super().__init__()
         self._model, self._path = model, path
         self._names: dict[int, str] = {}
+        self._chances: set[int] = set()  # tensors that hold chance
         self._methods: dict[int, Callable[[LiteOperator], str]] = {
             2: self._concatenation, 3: self._conv, 6: self._dequantize, 9: self._fully_connected,
             22: self._reshape, 25: self._softmax, 34: self._pad, 36: self._gather,
@@ -83,6 +84,8 @@ class Converter(Graph):
         return self._methods[op.code](op)
 
     def _plain(self, op: LiteOperator, name: str) -> str:
+        if name == "GreaterEqual" and op.inputs[0] in self._chances:
+            return self._dropout(op)
         if name == "NotEqual":
             return self.op("Not", self.op("Equal", *self._ins(op)))
         return self.op(_PLAIN_ONNX.get(name, name), *self._ins(op))
@@ -201,14 +204,12 @@ class Converter(Graph):
         return self.op("QuantizeLinear", self._in(op, 0), scale, zero)
 
     def _fully_connected(self, op: LiteOperator) -> str:
+        """Multiply in f32: these matrices are small, and 8-bit integers were slower here."""
         weight = self._tensor(op, 1)
-        bias = self._values(op, 2) if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
-        if weight.dtype == "i1":
-            scale = np.array([weight.scale], np.float32)
-            y = self.linear8(self._in(op, 0), self._values(op, 1).T, scale, bias)
-        else:
-            y = self.op("MatMul", self._in(op, 0), self.const(self._values(op, 1).T))
-            y = y if bias is None else self.op("Add", y, self.const(bias))
+        values = self._values(op, 1).T.astype(np.float32) * np.float32(weight.scale or 1)
+        y = self.op("MatMul", self._in(op, 0), self.const(values))
+        if len(op.inputs) > 2 and op.inputs[2] >= 0:
+            y = self.op("Add", y, self._in(op, 2))
         return self._fused(op, y, 0)
 
     def _reshape(self, op: LiteOperator) -> str:
@@ -331,8 +332,16 @@ class Converter(Graph):
         return self.op("MatMul", x, y)
 
     def _random(self, op: LiteOperator) -> str:
-        """Uniform noise in a given shape: the dropout that this voice keeps when it speaks."""
+        """Chance in a given shape: this voice keeps its dropout when it speaks.
+
+        The zeros returned here stand for that chance; see `_dropout`.
+        """
         if op.custom != "FlexRandomUniform":
             raise self._unknown(f"operator {op.custom}")
-        shape = self.op("ConstantOfShape", self._long(op, 0))
-        return self.op("RandomUniformLike", shape, seed=1.0)
+        self._chances.add(op.outputs[0])
+        return self.op("ConstantOfShape", self._long(op, 0))
+
+    def _dropout(self, op: LiteOperator) -> str:
+        """chance ≥ rate, a mask of zeros and ones, becomes its mean: the same voice every time."""
+        rate = float(self._values(op, 1))
+        return self.op("Add", self._in(op, 0), self.const(1 - rate, np.float32))
