@@ -20,7 +20,7 @@ from parrot.app.ears import Ears
 from parrot.app.engine_thread import Engine, Job
 from parrot.app.mouth import Mouth
 from parrot.base.audio import Samples, level
-from parrot.base.errors import ConfigError, ParrotError
+from parrot.base.errors import ParrotError
 from parrot.engine.generate import Abort
 from parrot.mind.companion import Companion
 from parrot.senses.echo import EchoGuard
@@ -157,18 +157,3 @@ class Dialogue:
                 self._watcher.trouble(str(error))
 
         self.engine.submit(Job(work, lambda piece: self._watcher.piece(str(piece)), ended))
-
-
-def edited(text: str) -> str:
-    """Let the owner correct `text` on the terminal. Raises: ConfigError without readline."""
-    try:
-        import readline
-    except ImportError as exc:
-        raise ConfigError("talk: --edit needs Python's readline; leave it out.") from exc
-    readline.set_startup_hook(lambda: readline.insert_text(text))
-    try:
-        return input("you> ")
-    except EOFError:
-        return ""
-    finally:
-        readline.set_startup_hook(None)

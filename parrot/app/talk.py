@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from parrot.app.dialogue import Dialogue, Watcher, edited
+from parrot.app.dialogue import Dialogue, Watcher
 from parrot.app.engine_thread import EngineThread
 from parrot.app.mouth import Mouth
 from parrot.app.options import (
@@ -113,6 +113,24 @@ def single_keys() -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
+def edited(text: str) -> str:
+    """Let the owner correct `text` on the terminal, line by line again while that lasts."""
+    import readline
+
+    keys = termios.tcgetattr(sys.stdin)
+    lines = termios.tcgetattr(sys.stdin)
+    lines[3] |= termios.ICANON | termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, lines)
+    readline.set_startup_hook(lambda: readline.insert_text(text))
+    try:
+        return input("you> ")
+    except EOFError:
+        return ""
+    finally:
+        readline.set_startup_hook(None)
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, keys)
+
+
 def pressed() -> str:
     """Return the keys pressed since the last call."""
     if not select.select([sys.stdin], [], [], 0)[0]:
@@ -175,6 +193,8 @@ def _engine(args: argparse.Namespace, screen: Screen) -> EngineThread:
 def run(args: argparse.Namespace) -> int:
     if not (args.wav or args.hands_free or sys.stdin.isatty()):
         raise ConfigError("talk: no terminal for the space bar; use --hands-free, or --from WAV.")
+    if args.edit and not sys.stdin.isatty():
+        raise ConfigError("talk: --edit needs a terminal; leave it out.")
     ears = open_ears(args)
     microphone = open_microphone(args.microphone, args.wav)
     kept = SoundSpeaker(_WAV_HZ) if args.to else None
@@ -189,7 +209,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.wav:
             _talk_once(dialogue, microphone)
-        elif sys.stdin.isatty() and not args.edit:
+        elif sys.stdin.isatty():
             print("Space speaks and sends, q leaves. 按空格说话，再按发送，q 离开。")
             with single_keys():
                 _talk_live(dialogue, microphone, screen)
