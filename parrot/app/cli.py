@@ -27,6 +27,10 @@ COMMANDS = {
     "run": ("parrot.app.run", "the handheld app on this board: glass and sixteen keys"),
     "sim": ("parrot.app.sim", "the handheld app without hardware: terminal, browser or script"),
     "t9": ("parrot.app.nine_keys", "Chinese candidates for the digits of nine keys, best first"),
+    "say": ("parrot.app.say", "speak a text, through the speaker or into a WAV file"),
+    "hear": ("parrot.app.hear", "write down what was said, from a WAV file or the microphone"),
+    "talk": ("parrot.app.talk", "talk by voice: hear, answer, speak"),
+    "speech": ("parrot.app.speech", "weights for ears and voice: install, list"),
     "doctor": ("parrot.app.doctor", "check every organ, one line each"),
 }
 

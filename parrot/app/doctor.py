@@ -15,10 +15,12 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from parrot.app import board
 from parrot.app.options import add_model_options, add_soul_option, open_model, soul_path
@@ -37,6 +39,7 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_soul_option(parser)
     parser.add_argument("--board", metavar="NAME", help=f"{', '.join(board.names())}, or a .toml")
+    parser.add_argument("--sound", action="store_true", help="play a tone and listen for it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_model_options(parser)
 
@@ -130,6 +133,48 @@ def _keys(args: argparse.Namespace) -> str:
     return keys_say(_hand_board(args), Buses())
 
 
+def _ears(args: argparse.Namespace) -> str:
+    from parrot.app.speech_organs import open_endpointer, recognizer_name
+
+    names = {name: recognizer_name(name) for name in ("en", "zh")}
+    if not any(names.values()):
+        return "no recognizer; for ears run: parrot speech install en (or zh)"
+    open_endpointer()
+    heard = ", ".join(f"{name} by {engine}" for name, engine in names.items() if engine)
+    return heard + "".join(f"; {name}: parrot speech install {name}"
+                           for name, engine in names.items() if not engine)  # fmt: skip
+
+
+def _voice(args: argparse.Namespace) -> str:
+    from parrot.app.speech_organs import open_voice, voice_name
+
+    voice, said = open_voice(), []
+    for name, text in (("en", "Hello."), ("zh", "你好。")):
+        voice.trouble = None
+        is_heard = bool(voice.synthesize(text))
+        engine = voice_name(name)
+        said.append(f"{name} by {engine}" if is_heard else f"{name} silent ({voice.trouble})")
+    return ", ".join(said)
+
+
+def _sound(args: argparse.Namespace) -> str:
+    """Name the sound cards; with --sound, play a tone and hear whether it comes back."""
+    if args.sound:
+        from parrot.app.speech_organs import play_and_record
+
+        quiet, loud = play_and_record()
+        if loud > max(2 * quiet, 1e-3):
+            return f"played a tone and heard it back, {loud / max(quiet, 1e-6):.0f} x the room"
+        raise ParrotError(
+            "sound: the tone was not heard; turn up volume and microphone: alsamixer."
+        )
+    cards = Path("/proc/asound/cards")
+    named = re.findall(r"\]: (.*)", cards.read_text()) if cards.exists() else []
+    if not named:
+        return "no sound card; text goes on without one"
+    return ", ".join(named) + " (--sound plays a tone and listens)"
+
+
 ORGANS: dict[str, Callable[[argparse.Namespace], str]] = {
     "python": _python,
     "cpu": _cpu,
@@ -139,6 +184,9 @@ ORGANS: dict[str, Callable[[argparse.Namespace], str]] = {
     "disk": _disk,
     "panel": _panel,
     "keys": _keys,
+    "ears": _ears,
+    "voice": _voice,
+    "sound": _sound,
 }
 
 

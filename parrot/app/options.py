@@ -131,10 +131,13 @@ def add_soul_option(parser: argparse.ArgumentParser) -> None:
 
 def soul_path(args: argparse.Namespace) -> Path:
     """Return where the soul is: --soul, or soul.db in the user's data folder."""
-    if args.soul:
-        return Path(args.soul)
+    return Path(args.soul) if args.soul else data_folder() / "soul.db"
+
+
+def data_folder() -> Path:
+    """Return the user's folder for what parrot keeps."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "parrot" / "soul.db"
+    return Path(home) / "parrot"
 
 
 def wake(

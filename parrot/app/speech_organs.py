@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens ears and voices: which engine serves a language is decided here, by what is installed.
+
+Files the owner brought go first (folders `sensevoice` and `melotts` beside the installed ones),
+then what `parrot speech install` fetched, then what the system has. What is absent is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from parrot.app.ears import Ears
+from parrot.app.speech_packages import speech_folder
+from parrot.base.audio import Sound, level, read_wav
+from parrot.base.errors import ConfigError
+from parrot.faces.speaker import Aplay, Speaker
+from parrot.faces.synthesizer import Synthesizer
+from parrot.faces.voice import Voice
+from parrot.senses.microphone import Arecord, Microphone, SoundMicrophone
+from parrot.senses.recognizer import Recognizer
+from parrot.senses.vad import Endpointer, Hush, Patience, Silero
+
+RATE_HZ = 16_000  # of the doctor's tone
+LANGUAGES = ("auto", "en", "zh")
+
+
+def add_language_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--language", choices=LANGUAGES, default="auto", help="what is spoken (default: auto)"
+    )
+    parser.add_argument(
+        "--speech-threads", type=int, default=1, metavar="N", help="for ears and voice (default: 1)"
+    )
+
+
+def has(name: str) -> bool:
+    """Whether a set of weights is there."""
+    return (speech_folder() / name / "manifest.json").is_file()
+
+
+def has_files(name: str) -> bool:
+    """Whether the owner brought files into the folder `name`."""
+    folder = speech_folder() / name
+    return folder.is_dir() and any(folder.glob("*.onnx"))
+
+
+def recognizer_name(language: str) -> str | None:
+    """Return which engine would hear `language`, None when nothing can."""
+    if has_files("sensevoice"):
+        return "sensevoice"
+    if language == "auto":
+        if has("whisper"):
+            return "whisper"
+        return recognizer_name("en")
+    if language == "en" and has("moonshine"):
+        return "moonshine"
+    if has("whisper"):
+        return "whisper"
+    return "sphinx" if language == "en" and find_spec("pocketsphinx") else None
+
+
+def open_recognizer(language: str, n_threads: int = 1) -> Recognizer:
+    """Raises: ConfigError when nothing installed can hear `language`."""
+    name, home = recognizer_name(language), speech_folder()
+    if name == "sensevoice":
+        from parrot.senses.sensevoice import SenseVoice
+
+        return SenseVoice(home / name, language, n_threads)
+    if name == "moonshine":
+        from parrot.senses.moonshine import Moonshine
+
+        return Moonshine(home / name, n_threads)
+    if name == "whisper":
+        from parrot.senses.whisper import Whisper
+
+        return Whisper(home / name, language, n_threads)
+    if name == "sphinx":
+        from parrot.senses.sphinx import Sphinx
+
+        return Sphinx()
+    wanted = "zh" if language == "zh" else "en"
+    raise ConfigError(
+        f"ears: nothing installed hears {language!r}; run: parrot speech install {wanted}."
+    )
+
+
+def open_endpointer(patience: Patience | None = None) -> Endpointer:
+    """Raises: ConfigError when the voice detector is not installed."""
+    if not has("silero"):
+        raise ConfigError("ears: no voice detector; run: parrot speech install en (or zh).")
+    return Endpointer(Hush(Silero(speech_folder() / "silero" / "silero.onnx")), patience)
+
+
+def open_ears(args: argparse.Namespace) -> Ears:
+    return Ears(open_endpointer(), open_recognizer(args.language, args.speech_threads))
+
+
+def voice_name(language: str) -> str:
+    """Return which engine would speak `language`; espeak-ng when nothing better is there."""
+    if language == "zh" and has_files("melotts"):
+        return "melotts"
+    name = {"en": "hibari", "zh": "baker"}[language]
+    return name if has(name) else "espeak"
+
+
+def _open_synthesizer(language: str, n_threads: int) -> Synthesizer:
+    name, home = voice_name(language), speech_folder()
+    if name == "melotts":
+        from parrot.faces.melo import Melo
+
+        return Melo(home / name, n_threads)
+    if name == "hibari":
+        from parrot.faces.hibari import Hibari
+
+        return Hibari(home / name, n_threads)
+    if name == "baker":
+        from parrot.faces.baker import Baker
+
+        return Baker(home / name, n_threads)
+    from parrot.faces.espeak import Espeak
+
+    return Espeak()
+
+
+def open_voice(n_threads: int = 1) -> Voice:
+    """Return the voice of both languages; each synthesizer is opened when first needed."""
+
+    def opener(language: str) -> Callable[[], Synthesizer]:
+        return lambda: _open_synthesizer(language, n_threads)
+
+    return Voice({language: opener(language) for language in ("en", "zh")})
+
+
+def add_device_options(parser: argparse.ArgumentParser, *, ears: bool, mouth: bool) -> None:
+    if ears:
+        parser.add_argument("--microphone", default="default", metavar="NAME",
+                            help="ALSA device, see: arecord -L")  # fmt: skip
+    if mouth:
+        parser.add_argument("--speaker", default="default", metavar="NAME",
+                            help="ALSA device, see: aplay -L")  # fmt: skip
+
+
+def open_microphone(device: str, wav: Path | None = None) -> Microphone:
+    """Return the sound card's microphone, or one that hears a WAV file."""
+    return SoundMicrophone(read_wav(wav)) if wav else Arecord(device)
+
+
+def open_speaker(device: str) -> Speaker:
+    return Aplay(device)
+
+
+def play_and_record(device: str = "default") -> tuple[float, float]:
+    """Return the level of the room, then with a tone played into it. Raises: DeviceError."""
+    microphone, speaker = Arecord(device), Aplay(device)
+    tone = 0.3 * np.sin(2 * np.pi * 880 * np.arange(RATE_HZ // 2) / RATE_HZ)
+    player = threading.Thread(
+        target=speaker.play, args=(Sound(tone.astype(np.float32), RATE_HZ),), daemon=True
+    )
+    try:
+        quiet = [level(microphone.read()) for _ in range(10)][3:]
+        player.start()
+        loud = [level(microphone.read()) for _ in range(20)]
+        player.join()
+    finally:
+        microphone.close()
+        speaker.close()
+    return float(np.median(quiet)), max(loud)

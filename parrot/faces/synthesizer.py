@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthesizers: plain words of one language in, sound out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from parrot.base.audio import Sound
+
+
+class Synthesizer(Protocol):
+    """Speaks one clause at a time. Threads: one at a time."""
+
+    @property
+    def languages(self) -> tuple[str, ...]: ...
+
+    def synthesize(self, text: str, language: str) -> Sound:
+        """Return `text` spoken: words only, as `parrot.faces.spoken_text` makes them.
+
+        Text without anything to say gives a sound without samples.
+        Raises: ParrotError when the voice cannot work.
+        """
