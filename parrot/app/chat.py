@@ -36,11 +36,15 @@ from parrot.app.options import (
 from parrot.base.errors import ConfigError, FileError
 from parrot.engine.generate import Abort
 from parrot.mind.companion import Companion, Manner
+from parrot.mind.thinking import DRAFTS_MAX
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", metavar="TEXT", help="print one reply to TEXT and leave")
     parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
+    parser.add_argument(
+        "--think", type=int, default=1, metavar="N", help="weigh N drafts before each reply"
+    )
     add_soul_option(parser)
     add_model_options(parser)
     add_sampling_options(parser)
@@ -158,7 +162,9 @@ def _converse(talk: Talk) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall)
+    if not 1 <= args.think <= DRAFTS_MAX:
+        raise ConfigError(f"--think: {args.think}, expected 1 to {DRAFTS_MAX}; choose another.")
+    manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall, args.think)
     model = open_model(args)
     companion = wake(args, model, manner, None if args.fresh else soul_path(args))
     talk = Talk(companion)

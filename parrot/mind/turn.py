@@ -29,6 +29,9 @@ class Turn:
 
     Units: `position` tokens lived, this turn included; the four measures nats a byte, None when
            nothing was measured.
+
+    `origin` is set for an imported state, `dream` for a sleep: the turns lived again (their ids,
+    JSON). Neither has words of its own.
     """
 
     id: int
@@ -47,6 +50,12 @@ class Turn:
     heard_surprise: float | None = None
     said_expected: float | None = None
     said_surprise: float | None = None
+    dream: str | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """False for an imported state and for a dream: nothing was heard and said."""
+        return self.origin is None and self.dream is None
 
 
 def stop_of(model: Model) -> bytes:
