@@ -17,17 +17,15 @@ examples:
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from parrot.app.options import (
     add_model_options,
     add_sampling_options,
     add_soul_option,
+    ctrl_c_sets,
     open_model,
     sampling_of,
     soul_path,
@@ -72,21 +70,6 @@ class Talk:
         self._told = trouble
 
 
-@contextmanager
-def _ctrl_c_sets(abort: Abort) -> Iterator[None]:
-    """While a reply runs, Ctrl-C ends it at the next byte and nothing else."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        abort.set()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        abort.clear()
-
-
 def _lines() -> Iterator[str]:
     """Yield messages from a standard input that is no terminal."""
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
@@ -116,7 +99,7 @@ def _prompter() -> Callable[[], str]:
 def _speak(talk: Talk, text: str) -> None:
     """Stream one reply, then a dim line that says how fast it was."""
     abort, n_bytes, begun = Abort(), 0, time.perf_counter()
-    with _ctrl_c_sets(abort):
+    with ctrl_c_sets(abort):
         for piece in talk.reply(text, abort):
             sys.stdout.write(piece)
             sys.stdout.flush()

@@ -18,6 +18,7 @@ from parrot.mind.entry import Name
 from parrot.mind.turn import Turn
 
 N_RECENT = 200  # turns a screen can scroll back through
+TIRED = 0.5  # tiredness from which an idle parrot falls asleep
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Conversation:
     def __init__(self) -> None:
         self.me = Self()
         self.heard = self.said = ""
-        self.is_awake = self.is_answering = False
+        self.is_awake = self.is_answering = self.is_asleep = False
+        self._slept_on: int | None = None  # the turn after which it slept
         self.notice: str | None = None
         self.n_pieces = 0  # of text since the start: what views compare to know of news
 
@@ -113,6 +115,29 @@ class Conversation:
         if self.is_awake and not self.engine.is_busy:
             self.engine.submit(Job(work, take))
 
+    def rest(self) -> None:
+        """Sleep, if tired and not done so since the last turn; what comes next wakes it."""
+        turns = self.me.turns
+        if not turns or turns[-1].id == self._slept_on or not self.is_awake:
+            return
+        if self.engine.is_busy or self.me.mood.get("tiredness", 0.0) < TIRED:
+            return
+        self.is_asleep, self._slept_on = True, turns[-1].id
+
+        def work(companion: Companion, abort: Abort) -> Iterator[object]:
+            yield from companion.sleeper().run(False, False, None, abort)
+            yield picture_of(companion)
+
+        def ended(error: ParrotError | None) -> None:
+            self.is_asleep = False
+            self._ended(error)
+
+        self.engine.submit(Job(work, self._take, ended))
+
+    def _wake(self) -> None:
+        if self.is_asleep:
+            self.engine.abort()
+
     # ---- states and settings
 
     def save(self, name: str) -> None:
@@ -141,6 +166,7 @@ class Conversation:
     # ---- inside
 
     def _answer(self, heard: str, reply: Callable[[Companion, Abort], Iterator[str]]) -> None:
+        self._wake()
         self.heard, self.said = heard, ""
         self.is_answering = True
         self.n_pieces += 1
@@ -169,6 +195,8 @@ class Conversation:
                 self.notice = piece.trouble
 
     def _do(self, change: Callable[[Companion], None]) -> None:
+        self._wake()
+
         def work(companion: Companion, abort: Abort) -> Iterator[object]:
             change(companion)
             yield picture_of(companion)

@@ -25,6 +25,7 @@ from parrot.mind.feedback import recognise
 from parrot.mind.hormones import HORMONES, after, bend, level_at
 from parrot.mind.life import Life, Progress
 from parrot.mind.memory import Crystal, crystal_of
+from parrot.mind.sleep import Sleeper
 from parrot.mind.soul import Soul
 from parrot.mind.speech import Measure, Speech, Utterance, speak, utter
 from parrot.mind.thinking import Draft, Thinker
@@ -145,6 +146,10 @@ class Companion:
             self.soul.note((signal,), self._levels)
         except FileError as exc:
             self.trouble = str(exc)
+
+    def sleeper(self) -> Sleeper:
+        """Return a night to be slept; the parrot is what its `state` is when it ends."""
+        return Sleeper(self.model, self.soul, self._clock, self._life, self.state)
 
     # ---- named states
 

@@ -19,7 +19,7 @@ from parrot.engine.generate import Abort
 from parrot.engine.model import Model
 from parrot.engine.state import State
 from parrot.mind.soul import Soul
-from parrot.mind.turn import Turn, tokens_of
+from parrot.mind.turn import Turn, dream_of, tokens_of
 
 Progress = Callable[[int, int], None]  # bytes lived again, of how many
 
@@ -132,7 +132,7 @@ class Life:
         done, run, first_ms = 0, list[int](), self._clock.now_ms()
         left_ms = first_ms
         for i, turn in enumerate(turns):
-            run += tokens_of(self._model, state.position + len(run), turn)
+            run += self._tokens(state.position + len(run), turn)
             done += len(turn.heard) + len(turn.said)
             if run and (len(run) >= _REPLAY_TOKENS or i == len(turns) - 1):
                 before_ms = self._clock.now_ms()
@@ -145,6 +145,14 @@ class Life:
                     self._leave(state, turn)
                     left_ms = self._clock.now_ms()
         return self._clock.now_ms() - first_ms > REPLAY_MS_MAX
+
+    def _tokens(self, position: int, turn: Turn) -> list[int]:
+        """Return the tokens of a turn; those of a dream are the turns it lived again."""
+        tokens = tokens_of(self._model, position, turn)
+        for id in dream_of(turn):
+            if again := self._soul.turn(id):
+                tokens += tokens_of(self._model, position + len(tokens), again)
+        return tokens
 
     def _leave(self, state: State, turn: Turn) -> None:
         """Keep a state that can be found again: a disk that refuses costs time, not bytes."""

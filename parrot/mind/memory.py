@@ -24,7 +24,7 @@ from parrot.mind.hormones import dose
 HALF_LIFE_S = 30 * 86_400
 COLD = 0.05
 _RECALL_DOSE = 0.2
-_EXPLICIT, _SURPRISING = 1.0, 0.5  # strengths at birth
+EXPLICIT, SURPRISING = 1.0, 0.5  # strengths at birth
 _TERMS_MAX = 8  # of a question, the rarest
 _MATCHES_MAX = 4_000  # that are ranked: with the terms above it bounds the time of a query
 _CANDIDATES = 32
@@ -75,21 +75,25 @@ def asked_to_remember(text: str) -> str | None:
     return (match["en"] or match["zh"]).strip() or None
 
 
+def is_statement(text: str) -> bool:
+    """Say whether a turn tells something: long enough, and no question."""
+    return len(text.encode()) >= _SURPRISE_BYTES_MIN and not _QUESTION.search(text)
+
+
 def is_surprising(text: str, surprise: float | None, usual: list[float]) -> bool:
     """Say whether a turn stood out: `surprise` nats a byte against those of turns before it."""
     if surprise is None or len(usual) < _USUAL_TURNS:
         return False
     mean = sum(usual) / len(usual)
-    is_long = len(text.encode()) >= _SURPRISE_BYTES_MIN
-    return is_long and not _QUESTION.search(text) and surprise > _SURPRISE_SHARE * mean
+    return is_statement(text) and surprise > _SURPRISE_SHARE * mean
 
 
 def crystal_of(text: str, surprise: float | None, usual: list[float]) -> tuple[str, float] | None:
     """Return the text and strength of the crystal that a turn leaves, or None for most turns."""
     asked = asked_to_remember(text)
     if asked is not None:
-        return _cut(asked), _EXPLICIT
-    return (_cut(text), _SURPRISING) if is_surprising(text, surprise, usual) else None
+        return _cut(asked), EXPLICIT
+    return (_cut(text), SURPRISING) if is_surprising(text, surprise, usual) else None
 
 
 def _cut(text: str) -> str:
@@ -236,3 +240,21 @@ def edit(database: sqlite3.Connection, id: int, text: str) -> bool:
     database.execute("DELETE FROM crystal_fts WHERE rowid = ?", (id,))
     index(database, id, text)
     return True
+
+
+def merge_twins(database: sqlite3.Connection) -> int:
+    """Make one of crystals with the same words, within the caller's transaction; return how many
+    went. The oldest stays, as strong as the strongest of them, pinned if any was."""
+    twins = database.execute(
+        "SELECT group_concat(id), max(strength), max(resonated_s), max(is_pinned) FROM crystal"
+        " GROUP BY lower(trim(text)) HAVING count(*) > 1"
+    ).fetchall()
+    n_gone = 0
+    for listed, strength, resonated_s, is_pinned in twins:
+        first, *others = sorted(map(int, listed.split(",")))
+        database.execute(
+            "UPDATE crystal SET strength = ?, resonated_s = ?, is_pinned = ? WHERE id = ?",
+            (strength, resonated_s, is_pinned, first),
+        )
+        n_gone += sum(forget(database, id) for id in others)
+    return n_gone

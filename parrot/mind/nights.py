@@ -33,19 +33,22 @@ class Nights(Ledger):
             rows = self._database.execute("SELECT wall_s, figures FROM diary ORDER BY id")
             return [(wall_s, json.loads(figures)) for wall_s, figures in rows]
 
-    def write_diary(self, wall_s: float, figures: dict[str, object]) -> None:
+    def end_night(self, wall_s: float, figures: dict[str, object]) -> None:
+        """Write the diary, and note up to where the day has been slept on."""
         with self._writing():
             self._database.execute(
                 "INSERT INTO diary (wall_s, figures) VALUES (?, ?)", (wall_s, json.dumps(figures))
             )
+            self._set("slept", self.tip)
 
     def n_unpacked(self) -> int:
         """Return how many turns are old enough to be packed."""
         row = self._one("SELECT count(*) FROM turn WHERE pack IS NULL AND id <= ?", self._old())
         return int(row[0]) if row else 0
 
-    def pack_some(self) -> tuple[int, int] | None:
-        """Pack the next run of old turns; return bytes before and after, None when none is left.
+    def pack_some(self) -> tuple[int, int, int] | None:
+        """Pack the next run of old turns; return how many, and bytes before and after; None when
+        none is left.
 
         A run shorter than PACK_TURNS waits for more. One transaction: done whole or not at all.
         """
@@ -68,7 +71,7 @@ class Nights(Ledger):
                 [(row.lastrowid, id) for id, *_ in rows],
             )
         n_before = sum(len(value) for _, *values in rows for value in values if value is not None)
-        return n_before, len(packed)
+        return len(rows), n_before, len(packed)
 
     def _old(self) -> int:
         row = self._one("SELECT max(id) FROM turn")

@@ -116,6 +116,8 @@ class Soul(Crystals, Nights):
         at = id
         for done in range(n_back):
             turn = self.turn(at)
+            while turn is not None and turn.dream is not None:  # goes with the talk it followed
+                turn = self.turn(turn.parent)
             if turn is None or turn.origin is not None:
                 raise ConfigError(f"undo: {n_back} turns, expected at most {done}; undo fewer.")
             at = turn.parent
