@@ -184,9 +184,7 @@ class Sleeper:
     def _crystallise(self, day: list[Turn], is_dry: bool) -> None:
         known = self._soul.turns_kept(min((turn.id for turn in day), default=0))
         new = [
-            turn
-            for turn in by_surprise(day)
-            if turn.id not in known and is_statement(_told(turn))
+            turn for turn in by_surprise(day) if turn.id not in known and is_statement(_told(turn))
         ][:_NEW_CRYSTALS]
         self.night.crystals_new = len(new)
         if not is_dry:

@@ -104,6 +104,25 @@ class Soul(Crystals, Nights):
         turn, pack = Turn(*row[:-1]), row[-1]
         return turn if pack is None else self._unpacked(turn, pack)
 
+    def turns(self) -> Iterator[Turn]:
+        """Yield every turn of the journal in the order of committing, abandoned ones included."""
+        with self._reading():
+            ids = [id for (id,) in self._database.execute("SELECT id FROM turn ORDER BY id")]
+        for id in ids:
+            if turn := self.turn(id):
+                yield turn
+
+    def drafts(self) -> dict[int, list[bytes]]:
+        """Return what was drafted and not said, by turn, the best first."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT turn, said FROM draft ORDER BY turn, score DESC, id"
+            ).fetchall()
+        drafts: dict[int, list[bytes]] = {}
+        for turn, said in rows:
+            drafts.setdefault(turn, []).append(said)
+        return drafts
+
     def path_to(self, id: int) -> Iterator[Turn]:
         """Yield the turn `id`, its parent, and so on to birth."""
         turn = self.turn(id)
