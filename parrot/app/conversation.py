@@ -14,6 +14,7 @@ from parrot.app.engine_thread import Engine, Job
 from parrot.base.errors import ParrotError
 from parrot.engine.generate import Abort, Sampling
 from parrot.mind.companion import Companion, Manner
+from parrot.mind.confidence import RECENT_TURNS, sureness
 from parrot.mind.entry import Name
 from parrot.mind.turn import Turn
 
@@ -28,6 +29,7 @@ class Self:
     turns: tuple[Turn, ...] = ()
     names: tuple[Name, ...] = ()
     mood: dict[str, float] = field(default_factory=dict)
+    sureness: float | None = None  # of the newest reply, 0 … 1
     model: str = ""
     position: int = 0
     line: str = ""
@@ -46,6 +48,7 @@ def picture_of(companion: Companion) -> Self:
         turns=tuple(companion.recent(N_RECENT)),
         names=tuple(companion.names()),
         mood=companion.mood(),
+        sureness=sureness(companion.recent(RECENT_TURNS)[::-1]),
         model=f"{companion.model.path.name} {companion.model.id}",
         position=companion.position,
         line=soul.line,

@@ -23,8 +23,8 @@ from parrot.mind.turn import Turn, dream_of, tokens_of
 
 Progress = Callable[[int, int], None]  # bytes lived again, of how many
 
-REPLAY_MS_MAX = 500  # a start that replays longer than this is felt
-DAY_BYTES = 26_000_000  # of snapshots; the disk sees 3 times that, in the WAL and in the file
+REPLAY_MS_MAX = 400  # a start that replays longer than this is felt
+DAY_BYTES = 50_000_000  # of snapshots; the disk sees 1.5 times that, in the WAL and in the file
 _RATE_TOKENS_MIN = 32  # fewer tokens than this time too coarsely to learn a speed from
 _REPLAY_TOKENS = 2_048  # in one call of the engine
 _LEAVE_MS = 10_000  # between two snapshots that a long replay leaves behind
@@ -71,11 +71,12 @@ class Life:
     def is_due(self, state: State, wall_s: float) -> bool:
         """Say whether a start would replay too long.
 
-        Half a second; from half the day's budget of snapshot bytes on it doubles with every
-        sixteenth of the budget, so a talkative day on a slow board does not wear the flash out.
+        From three quarters of the day's budget of snapshot bytes on, what is too long doubles with
+        every thirty-second of the budget, so a talkative day on a slow board does not wear the
+        flash out.
         """
         used = self._soul.snapshot_bytes_on(wall_s) / DAY_BYTES
-        limit_ms = REPLAY_MS_MAX * 2 ** max(0.0, 16 * (used - 0.5))
+        limit_ms = REPLAY_MS_MAX * 2 ** max(0.0, 32 * (used - 0.75))
         return (state.position - self._kept_at) * self._ms_per_token > limit_ms
 
     def keep(self, state: State, turn: Turn) -> None:
