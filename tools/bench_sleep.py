@@ -21,7 +21,6 @@ import random
 import sys
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -34,8 +33,7 @@ from parrot.mind.companion import Companion, Manner
 from parrot.mind.soul import Soul
 from parrot.mind.turn import opening, tokens_of
 from tools.bench_memory import FORMS, WHATS, people
-from tools.school.families_recall import Memory
-from tools.school.world import teller
+from tools.chatter import chatter
 
 ARMS = ("none", "plain", "sleep")
 
@@ -60,21 +58,6 @@ def facts_of(n: int, chance: random.Random) -> list[Fact]:
         options = [told.format(who=who, what=what) for what in whats]
         facts.append(Fact(options[0], asked.format(who=who), options))
     return facts
-
-
-def chatter(n_bytes: int, chance: random.Random) -> list[tuple[str, str]]:
-    """Return about n bytes of held-out talk about nothing that was told, as (heard, said)."""
-    turns: list[tuple[str, str]] = []
-    size = 0
-    while size < n_bytes:
-        talk = Memory(teller(chance.choice(("en", "zh")), chance, heldout=True))
-        talk.chat(1_000)
-        said = [(turn.role, " ".join(t for _, t in turn.parts)) for turn in talk.teller.turns]
-        for (first, heard), (second, reply) in pairwise(said):
-            if (first, second) == ("U", "P"):
-                turns.append((heard, reply))
-                size += len(heard.encode()) + len(reply.encode())
-    return turns
 
 
 def lived(model: Model, turns: list[tuple[str, str]]) -> list[int]:

@@ -40,22 +40,11 @@ class Crystals(Ledger):
                 n += 1
         return n
 
-    def keep_statements(self, said: Iterable[tuple[int, float, str]]) -> None:
-        """Keep what was told, each (turn, wall_s, text), as strong as what surprises."""
-        with self._writing():
-            for turn, wall_s, text in said:
-                memory.insert(self._database, wall_s, turn, text, memory.SURPRISING)
-
     def turns_kept(self, first: int) -> set[int]:
         """Return the turns from `first` on that left a crystal."""
         with self._reading():
             rows = self._database.execute("SELECT turn FROM crystal WHERE turn >= ?", (first,))
             return {turn for (turn,) in rows}
-
-    def merge_twins(self) -> int:
-        """Make one of crystals with the same words; return how many went."""
-        with self._writing():
-            return memory.merge_twins(self._database)
 
     def forget(self, id: int) -> None:
         """Forget a crystal for good. Raises: ConfigError when there is none of that number."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from parrot.mind import memory
 from parrot.mind.ledger import Ledger
 from parrot.mind.turn import Turn
 
@@ -33,13 +35,21 @@ class Nights(Ledger):
             rows = self._database.execute("SELECT wall_s, figures FROM diary ORDER BY id")
             return [(wall_s, json.loads(figures)) for wall_s, figures in rows]
 
-    def end_night(self, wall_s: float, figures: dict[str, object]) -> None:
-        """Write the diary, and note up to where the day has been slept on."""
+    def end_night(
+        self, wall_s: float, figures: dict[str, object], told: Iterable[tuple[int, float, str]]
+    ) -> int:
+        """Keep what was `told` (turn, wall_s, text), merge twins, write the diary, and note up to
+        where the day has been slept on: all at once. Return how many twins went."""
         with self._writing():
+            for turn, said_s, text in told:
+                memory.insert(self._database, said_s, turn, text, memory.SURPRISING)
+            n_gone = memory.merge_twins(self._database)
+            figures["crystals_merged"] = n_gone
             self._database.execute(
                 "INSERT INTO diary (wall_s, figures) VALUES (?, ?)", (wall_s, json.dumps(figures))
             )
             self._set("slept", self.tip)
+        return n_gone
 
     def n_unpacked(self) -> int:
         """Return how many turns are old enough to be packed."""

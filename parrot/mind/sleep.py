@@ -8,9 +8,10 @@ be cut anywhere and the next night goes on:
    again, the most surprising first, a few kilobytes a cycle. A cycle that does not raise the
    measured recall of the day is forgotten, and the replay ends. A kept one is a turn in the
    journal, so the state stays what the journal says.
-2. *Crystals*: the day's most surprising statements are kept, twins become one.
-3. *Words*: old turns are packed.
-4. *State*: a snapshot, so that the morning starts at once.
+2. *Words*: old turns are packed.
+3. *State*: a snapshot, so that the morning starts at once.
+4. *Crystals*: the day's most surprising statements are kept, twins become one; with that the night
+   is over, and its diary is written.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from parrot.base.clock import Clock
 from parrot.engine.generate import Abort
@@ -83,52 +85,58 @@ class Sleeper:
 
         Raises: Aborted, FileError; what was done until then stays.
         """
-        day = self._day()
+        day, dreamt = self._day()
         self.night.day_turns = len(day)
-        total = (len(day) if with_replay else 0) + self._soul.n_unpacked() + 2
+        total = (len(day) - len(dreamt) if with_replay else 0) + self._soul.n_unpacked() + 1
         done = 0
         if with_replay:
-            for n_lived in self._replay(day, is_dry, ms_max, abort):
+            for n_lived in self._replay(day, dreamt, is_dry, ms_max, abort):
                 done += n_lived
                 yield done, total
-        self._crystallise(day, is_dry)
-        yield (done := done + 1), total
         while not is_dry and not (abort and abort.is_set()) and (sizes := self._soul.pack_some()):
             self.night.packed_turns += sizes[0]
             self.night.packed_from += sizes[1]
             self.night.packed_to += sizes[2]
             yield min(done + self.night.packed_turns, total - 1), total
-        if not is_dry and not (abort and abort.is_set()):
-            self._wake()
+        if not (abort and abort.is_set()):
+            self._wake(self._statements(day), is_dry)
         yield total, total
 
     # ---- inside
 
-    def _day(self) -> list[Turn]:
-        """Return the turns since the last whole night, newest first, without those dreamt since."""
-        slept = self._soul.setting("slept", 0)
+    def _day(self) -> tuple[list[Turn], set[int]]:
+        """Return the turns since the last whole night, newest first, and those dreamt since."""
+        slept = int(str(self._soul.setting("slept", 0)))
         turns: list[Turn] = []
         dreamt: set[int] = set()
         for turn in self._soul.path_to(self._soul.tip):
-            if turn.id <= int(str(slept)) or turn.origin or len(turns) == _DAY_TURNS_MAX:
+            if turn.id <= slept or turn.origin or len(turns) == _DAY_TURNS_MAX:
                 break
-            if turn.dream is not None:
-                dreamt |= set(dream_of(turn))
-            elif turn.id not in dreamt:
+            dreamt |= set(dream_of(turn))
+            if turn.has_words:
                 turns.append(turn)
-        return turns
+        return turns, dreamt
 
     def _replay(
-        self, day: list[Turn], is_dry: bool, ms_max: int | None, abort: Abort | None
+        self,
+        day: list[Turn],
+        dreamt: set[int],
+        is_dry: bool,
+        ms_max: int | None,
+        abort: Abort | None,
     ) -> Iterator[int]:
-        """Live the day again by surprise while recall of it rises; yield turns lived a cycle."""
+        """Live the day again by surprise while recall of it rises; yield turns lived a cycle.
+
+        Probes and morning are those of the whole day, so a night that was cut goes on as it would
+        have.
+        """
         probes = [turn for turn in by_surprise(day) if is_statement(_told(turn))]
         probes = probes[:_PROBES]
         if not probes:
             return
         morning = self._morning(day[-1])
         self.night.recall_before = recall = self._recall(self.state, probes, morning, abort)
-        for cycle in _cycles(by_surprise(day)):
+        for cycle in _cycles([turn for turn in by_surprise(day) if turn.id not in dreamt]):
             if ms_max is not None and self._clock.now_ms() - self._begun_ms > ms_max:
                 return
             trial = self.state.copy()
@@ -181,22 +189,24 @@ class Sleeper:
             tokens += tokens_of(self._model, 1, turn)
         return tokens
 
-    def _crystallise(self, day: list[Turn], is_dry: bool) -> None:
+    def _statements(self, day: list[Turn]) -> list[Turn]:
+        """Return what was told today that deserves a crystal and has none."""
         known = self._soul.turns_kept(min((turn.id for turn in day), default=0))
-        new = [
-            turn for turn in by_surprise(day) if turn.id not in known and is_statement(_told(turn))
-        ][:_NEW_CRYSTALS]
-        self.night.crystals_new = len(new)
-        if not is_dry:
-            self.night.crystals_merged = self._soul.merge_twins()
-            self._soul.keep_statements((t.id, t.wall_s, _told(t)) for t in new)
+        told = (turn for turn in by_surprise(day) if is_statement(_told(turn)))
+        return list(islice((turn for turn in told if turn.id not in known), _NEW_CRYSTALS))
 
-    def _wake(self) -> None:
-        """Leave the night behind: a snapshot, the mark of how far was slept, the diary."""
+    def _wake(self, statements: list[Turn], is_dry: bool) -> None:
+        """Leave the night behind: a snapshot, then crystals, diary and the mark, all at once."""
+        self.night.crystals_new = len(statements)
+        self.night.seconds = round((self._clock.now_ms() - self._begun_ms) / 1e3, 1)
+        if is_dry:
+            return
         if turn := self._soul.turn(self._soul.tip):
             self._life.keep(self.state, turn)
-        self.night.seconds = round((self._clock.now_ms() - self._begun_ms) / 1e3, 1)
-        self._soul.end_night(self._clock.wall_s(), asdict(self.night))
+        kept = [(turn.id, turn.wall_s, _told(turn)) for turn in statements]
+        self.night.crystals_merged = self._soul.end_night(
+            self._clock.wall_s(), asdict(self.night), kept
+        )
 
 
 def sentence_of(figures: Mapping[str, object]) -> str:

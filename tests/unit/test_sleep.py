@@ -86,7 +86,7 @@ def test_a_replay_that_raises_nothing_leaves_no_trace_in_the_state(
 
 def test_recall_measures_what_the_state_knows_of_the_day(parrot: Companion) -> None:
     talk(parrot, 3)
-    sleeper, day = parrot.sleeper(), parrot.sleeper()._day()
+    sleeper, (day, _) = parrot.sleeper(), parrot.sleeper()._day()
     morning = sleeper._morning(day[-1])
     told = sleeper._recall(parrot.state, day, morning, None)
     assert 0 < told < 8
