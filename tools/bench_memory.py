@@ -10,8 +10,8 @@ questions, and the time of a query.
     python -m tools.bench_memory --names 100
 
 `--file` keeps the crystals there and asks from a process of its own, whose memory is then that of
-recall alone. `--names` asks for names after 256 kB of chatter of which every statement was kept (far more than
-surprise keeps): the share of questions for which the name is in what is woven in.
+recall alone. `--names` asks for names after 256 kB of chatter of which every statement was kept,
+far more than surprise keeps: the share of questions with the name in what is woven in.
 """
 
 from __future__ import annotations

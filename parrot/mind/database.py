@@ -22,6 +22,7 @@ from parrot.mind.schema import check_header, migrate, soul_error
 
 _PAGE_SIZE = 1_024  # a turn touches five pages: small ones wear the flash less
 _WAL_MAX = 4 << 20  # bytes the WAL keeps between checkpoints
+_UNBORN_MAX = 64 << 10  # bytes; a file of zeros that is larger was something once
 _CHECK_MAX = 64 << 20  # larger souls are checked by the doctor, not at the start
 
 
@@ -86,6 +87,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
     Raises: FormatError for what is no soul or too new; FileError when the disk refuses.
     """
     try:
+        _clear_unborn(path)
         head = _head(path)
         if head:
             check_header(path, head)
@@ -99,6 +101,8 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
             database.close()
             raise
         return database, None
+    except OSError as exc:
+        raise file_error(path, exc, "opened") from exc
     except sqlite3.DatabaseError as exc:
         error = soul_error(path, exc, "opened")
         if not isinstance(error, CorruptError):
@@ -106,6 +110,18 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
         return _mend(path, str(exc))
     except CorruptError as exc:
         return _mend(path, str(exc))
+
+
+def _clear_unborn(path: Path) -> None:
+    """Remove a soul whose birth was cut before its first page reached the disk.
+
+    A file system may keep such a file's size and not its bytes. Nothing was ever committed to it:
+    SQLite syncs the first page before it begins to keep a WAL.
+    """
+    if not 0 < _size(path) <= _UNBORN_MAX or any(path.read_bytes()):
+        return
+    for tail in ("-journal", "-wal", "-shm", ""):
+        path.with_name(path.name + tail).unlink(missing_ok=True)
 
 
 def check_pages(database: sqlite3.Connection, path: Path) -> None:
