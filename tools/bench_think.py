@@ -28,7 +28,7 @@ from parrot.engine.generate import Sampler, Sampling, new_sampler
 from parrot.engine.model import Model
 from parrot.engine.state import State
 from parrot.mind.speech import speak, utter
-from parrot.mind.thinking import Thinker
+from parrot.mind.thinking import REPEAT, Thinker, repetition
 from parrot.mind.turn import stop_of
 from parrot.model.random_model import write_random_model
 from parrot.model.shape import Shape
@@ -96,8 +96,8 @@ def sign_test(n_won: int, n: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def quality(model: Model, talks: list[list[bytes]], n: int, n_drafts: int) -> dict[str, object]:
-    judge = Judge(talks)
+def places_of(talks: list[list[bytes]]) -> list[tuple[list[bytes], int]]:
+    """Return (talk, turn) of every turn of a companion that a parrot answered, shuffled."""
     places = [
         (talk, i)
         for talk in talks
@@ -105,11 +105,22 @@ def quality(model: Model, talks: list[list[bytes]], n: int, n_drafts: int) -> di
         if talk[i][:1] == COMPANION and talk[i + 1][:1] == PARROT
     ]
     random.Random(7).shuffle(places)
+    return places
+
+
+def told(model: Model, talk: list[bytes], i: int) -> tuple[bytes, State]:
+    """Return the end of `talk` up to its turn i, with the parrot to speak, and the state then."""
+    before = (END_OF_DOCUMENT + b"".join(talk[: i + 1]))[-CONTEXT_BYTES:] + PARROT
+    state = model.new_state()
+    model.forward(before, state)
+    return before, state
+
+
+def quality(model: Model, talks: list[list[bytes]], n: int, n_drafts: int) -> dict[str, object]:
+    judge = Judge(talks)
     gains, lengths = [], []
-    for number, (talk, i) in enumerate(places[:n]):
-        before = (END_OF_DOCUMENT + b"".join(talk[: i + 1]))[-CONTEXT_BYTES:] + PARROT
-        state = model.new_state()
-        model.forward(before, state)
+    for number, (talk, i) in enumerate(places_of(talks)[:n]):
+        before, state = told(model, talk, i)
         thought = reply(model, state, 1_000 * number, n_drafts, 120)
         plain = reply(model, state, 1_000 * number + 500, 1, 120)
         gains.append(judge.bits_per_byte(before, plain) - judge.bits_per_byte(before, thought))
@@ -123,6 +134,36 @@ def quality(model: Model, talks: list[list[bytes]], n: int, n_drafts: int) -> di
         "bytes_thought": statistics.mean(a for a, _ in lengths),
         "bytes_plain": statistics.mean(b for _, b in lengths),
     }
+
+
+def weights(model: Model, talks: list[list[bytes]], n: int, n_drafts: int) -> dict[str, float]:
+    """Return, by the weight of ln p(byte | nothing), how often the judge prefers the draft chosen
+    to each other one, when all are spoken to the end."""
+    judge, nothing = Judge(talks), model.new_state()
+    model.forward(END_OF_DOCUMENT + PARROT, nothing)
+    won = dict.fromkeys((0.0, 0.3, 0.5, 0.7, 1.0), 0.0)
+    chosen = places_of(talks)[:n]
+    for number, (talk, i) in enumerate(chosen):
+        before, state = told(model, talk, i)
+        drafts, given = [], []
+        for chance in samplers(model, 1_000 * number, n_drafts):
+            twin = state.copy()
+            utterance = utter(model, twin, chance, 120)
+            for _ in speak(model, twin, utterance):
+                pass
+            drafts.append(utterance.speech.whole)
+            given.append(-utterance.speech.measure.surprise)
+        alone = model.score(drafts, nothing)
+        bits = [judge.bits_per_byte(before, draft) for draft in drafts]
+        for weight in won:
+            scores = [
+                (g - weight * a) / len(draft) - REPEAT * repetition(draft)
+                for g, a, draft in zip(given, alone, drafts, strict=True)
+            ]
+            best = scores.index(max(scores))
+            worse = sum(bits[best] < each for j, each in enumerate(bits) if j != best)
+            won[weight] += worse / (n_drafts - 1) / len(chosen)
+    return {str(weight): share for weight, share in won.items()}
 
 
 def cost(model: Model, n_rounds: int, n_drafts: int, max_bytes: int) -> dict[str, object]:
@@ -151,6 +192,7 @@ def main() -> None:
     parser.add_argument("--talks", nargs="*", default=[], metavar="FILE[:MEMBER]")
     parser.add_argument("--contexts", type=int, default=200)
     parser.add_argument("--drafts", type=int, default=5)
+    parser.add_argument("--weights", action="store_true", help="try other scores, too")
     parser.add_argument("--rounds", type=int, default=0, help="of the cost at shape L")
     parser.add_argument("--bytes", type=int, default=80, help="of a reply whose cost is measured")
     parser.add_argument("--threads", type=int, default=1)
@@ -159,7 +201,10 @@ def main() -> None:
     figures: dict[str, object] = {"drafts": args.drafts}
     if args.talks:
         model = Model.open(args.model, threads=args.threads)
-        figures["quality"] = quality(model, talks_of(args.talks), args.contexts, args.drafts)
+        talks = talks_of(args.talks)
+        figures["quality"] = quality(model, talks, args.contexts, args.drafts)
+        if args.weights:
+            figures["weights"] = weights(model, talks, args.contexts, args.drafts)
     if args.rounds:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "large.gguf"
