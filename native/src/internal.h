@@ -101,7 +101,7 @@ extern const pt_kernels pt_kernels_scalar;
 #if defined(__x86_64__)
 extern const pt_kernels pt_kernels_avx2, pt_kernels_avx512;
 #elif defined(__aarch64__)
-extern const pt_kernels pt_kernels_neon, pt_kernels_dotprod;
+extern const pt_kernels pt_kernels_neon, pt_kernels_dotprod, pt_kernels_i8mm;
 #endif
 
 // Repack Q8_0. For each group of 16 rows, for each block of 32 inputs: the 16 rows' f16 scales, then

@@ -31,10 +31,11 @@ static bool has_f16c(void) {  // clang 14's __builtin_cpu_supports does not know
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 static bool has_dotprod(void) { return (getauxval(AT_HWCAP) & (1ul << 20)) != 0; }  // ASIMDDP
+static bool has_i8mm(void) { return (getauxval(AT_HWCAP2) & (1ul << 13)) != 0; }
 #endif
 
 static const pt_kernels *kernels_at(size_t i) {
-    const pt_kernels *found[4];
+    const pt_kernels *found[5];
     size_t n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -45,6 +46,7 @@ static const pt_kernels *kernels_at(size_t i) {
     }
     if (has_avx2) found[n++] = &pt_kernels_avx2;
 #elif defined(__aarch64__)
+    if (has_i8mm()) found[n++] = &pt_kernels_i8mm;
     if (has_dotprod()) found[n++] = &pt_kernels_dotprod;
     found[n++] = &pt_kernels_neon;
 #endif
@@ -100,10 +102,13 @@ void pt_pack_q8(const pt_matrix *m, size_t n_cols, uint8_t *packed) {
     size_t group_size = m->n_in / PT_BLOCK * PT_GROUP_BLOCK;
     if (m->n_out % PT_GROUP != 0) memset(packed, 0, pt_matrix_packed_size(m));  // rows past n_out
     for (size_t g = 0; g < pt_groups(m); g++) {
+        uint8_t *to = packed + g * group_size;
         if (n_cols == 2) {
-            pack_group(m, g, 2, packed + g * group_size);
+            pack_group(m, g, 2, to);
+        } else if (n_cols == 4) {
+            pack_group(m, g, 4, to);
         } else {
-            pack_group(m, g, 4, packed + g * group_size);
+            pack_group(m, g, 8, to);
         }
     }
 }
