@@ -6,7 +6,12 @@ question asks for one fact in other words than it was told in. Figures: recall@1
 questions, and the time of a query.
 
     python -m tools.bench_memory --crystals 10000 --questions 200
-    python -m tools.bench_memory --crystals 1000000 --questions 200 --keys 0
+    python -m tools.bench_memory --crystals 1000000 --questions 300 --file big.db
+    python -m tools.bench_memory --names 100
+
+`--file` keeps the crystals there and asks from a process of its own, whose memory is then that of
+recall alone. `--names` asks for names after 256 kB of chatter of which every statement was kept,
+far more than surprise keeps: the share of questions with the name in what is woven in.
 """
 
 from __future__ import annotations
@@ -17,15 +22,19 @@ import random
 import resource
 import sqlite3
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 from parrot.engine.model import Model
 from parrot.mind import memory
 from parrot.mind.schema import MIGRATIONS
+from tools.chatter import chatter
 
 _words = str.split
 
@@ -97,15 +106,46 @@ def score(
     }
 
 
-def words_and_pairs(pairs: list[tuple[str, str]]) -> Callable[[str], list[int]]:
-    database = sqlite3.connect("", isolation_level=None)  # a temporary file, not memory
+def new_memory(path: str = "") -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None)  # "": a temporary file, not memory
     for script in MIGRATIONS:
         database.executescript(script)
+    return database
+
+
+def words_and_pairs(pairs: list[tuple[str, str]], path: str = "") -> Callable[[str], list[int]]:
+    database = new_memory(path)
     database.execute("BEGIN")
     for i, (fact, _) in enumerate(pairs):
         memory.insert(database, float(i), i, fact, 1.0)
     database.execute("COMMIT")
+    return finder(database)
+
+
+def finder(database: sqlite3.Connection) -> Callable[[str], list[int]]:
     return lambda text: [c.turn for c in memory.search(database, text, 0.0, 5, True)]
+
+
+def asked_in_a_fresh_process(path: Path, n: int, n_questions: int) -> dict[str, object]:
+    """Fill the file at `path` with n crystals unless it is there, and ask from another process."""
+    asked = path.with_suffix(".json")
+    if not asked.exists():
+        pairs = make(n, seed=1)
+        wanted = random.Random(2).sample(range(n), n_questions)
+        words_and_pairs(pairs, str(path))
+        asked.write_text(json.dumps([(i, *pairs[i]) for i in wanted], ensure_ascii=False))
+    command = [sys.executable, "-m", "tools.bench_memory", "--ask", str(path)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    figures: dict[str, object] = json.loads(found.stdout)
+    return figures
+
+
+def ask(path: Path) -> dict[str, float]:
+    kept = {i: (fact, question) for i, fact, question in json.loads(
+        path.with_suffix(".json").read_text())}  # fmt: skip
+    figures = score(kept, list(kept), finder(sqlite3.connect(path)))  # type: ignore[arg-type]
+    figures["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return figures
 
 
 def trigrams(pairs: list[tuple[str, str]]) -> Callable[[str], list[int]]:
@@ -156,13 +196,63 @@ def by_state(model: Model, pairs: list[tuple[str, str]], width: int) -> Callable
     return find
 
 
+# (how a name is told, how it is asked for)
+NAMED = [
+    ("my name is {name}", "What is my name?"),
+    ("my sister is called {name}", "What is my sister called?"),
+    ("my dog's name is {name}", "Do you know what my dog is called?"),
+    ("我叫{name}", "我叫什么名字？"),
+    ("我妹妹的名字叫{name}", "我妹妹叫什么？"),
+    ("我家的小狗叫{name}", "我的小狗叫什么名字？"),
+]
+
+
+def names_after_chatter(n: int, n_bytes: int) -> dict[str, object]:
+    """Tell a name, then chatter, then ask; n times for each form, every time another name."""
+    database, chance = new_memory(), random.Random(4)
+    told = [heard for heard, _ in chatter(n_bytes, chance) if memory.is_statement(heard)]
+    for i, text in enumerate(told):
+        memory.insert(database, float(i), i, text, memory.SURPRISING)
+    found, times = dict.fromkeys((asked for _, asked in NAMED), 0), []
+    for form, (tell, asked) in enumerate(NAMED):
+        for who in chance.sample(people(form >= 3), n):
+            name = who.split()[0]
+            database.execute("BEGIN")
+            memory.insert(database, 0.0, 0, tell.format(name=name), memory.EXPLICIT)
+            begun = time.perf_counter()
+            recalled = memory.search(database, asked, float(len(told)), 3, False)
+            times.append((time.perf_counter() - begun) * 1e3)
+            database.execute("ROLLBACK")
+            found[asked] += any(name in crystal.text for crystal in recalled)
+    shares = {asked: hits / n for asked, hits in found.items()}
+    return {
+        "crystals": len(told),
+        "recalled": sum(shares.values()) / len(shares),
+        "by_question": shares,
+        "query_ms_median": statistics.median(times),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--crystals", type=int, default=10_000)
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--keys", type=int, default=2_000, help="crystals for state keys; 0: none")
+    parser.add_argument("--file", type=Path, help="keep the crystals here; ours alone is measured")
+    parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--names", type=int, default=0, metavar="N", help="names of each form")
     parser.add_argument("--model")
     args = parser.parse_args()
+    if args.ask:
+        print(json.dumps(ask(args.ask), indent=1))
+        return
+    if args.file:
+        found = asked_in_a_fresh_process(args.file, args.crystals, args.questions)
+        print(json.dumps({f"{args.crystals:,} crystals": found}, indent=1))
+        return
+    if args.names:
+        print(json.dumps(names_after_chatter(args.names, 262_144), indent=1, ensure_ascii=False))
+        return
     pairs = make(args.crystals, seed=1)
     wanted = random.Random(2).sample(range(len(pairs)), args.questions)
     figures = {"words and pairs": score(pairs, wanted, words_and_pairs(pairs))}

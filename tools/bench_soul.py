@@ -85,12 +85,18 @@ def wake(model: Model, path: Path) -> dict[str, float]:
     begun = time.perf_counter()
     soul = Soul.open(path)
     opened = time.perf_counter()
+    turns = [soul.turn(id) for id in soul.snapshots(bytes.fromhex(model.id))]
+    kept = max((turn.position for turn in turns if turn), default=0)
+    opened_cpu, reading = time.process_time(), time.perf_counter()
     parrot = Companion(model, soul, SystemClock())
-    ready = time.perf_counter()
+    ready, ready_cpu = time.perf_counter(), time.process_time()
+    replayed = parrot.position - kept
     parrot.close()
     return {
         "open_ms": (opened - begun) * 1e3,
-        "replay_ms": (ready - opened) * 1e3,
+        "replay_ms": (ready - reading) * 1e3,
+        "replay_cpu_ms": (ready_cpu - opened_cpu) * 1e3,
+        "replay_bytes": replayed,
         "file_mb": path.stat().st_size / 1e6,
     }
 

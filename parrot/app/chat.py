@@ -18,12 +18,9 @@ examples:
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from parrot.app.options import (
     add_model_options,
@@ -31,6 +28,7 @@ from parrot.app.options import (
     add_sampling_options,
     add_soul_option,
     begin_as,
+    ctrl_c_sets,
     open_model,
     sampling_of,
     soul_path,
@@ -39,11 +37,15 @@ from parrot.app.options import (
 from parrot.base.errors import ConfigError, FileError
 from parrot.engine.generate import Abort
 from parrot.mind.companion import Companion, Manner
+from parrot.mind.thinking import DRAFTS_MAX
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", metavar="TEXT", help="print one reply to TEXT and leave")
     parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
+    parser.add_argument(
+        "--think", type=int, default=1, metavar="N", help="weigh N drafts before each reply"
+    )
     add_soul_option(parser)
     add_persona_option(parser)
     add_model_options(parser)
@@ -70,21 +72,6 @@ class Talk:
         if trouble and not self._told:
             print(f"parrot: {trouble} The talk goes on, unkept.", file=sys.stderr)
         self._told = trouble
-
-
-@contextmanager
-def _ctrl_c_sets(abort: Abort) -> Iterator[None]:
-    """While a reply runs, Ctrl-C ends it at the next byte and nothing else."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        abort.set()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        abort.clear()
 
 
 def _lines() -> Iterator[str]:
@@ -116,7 +103,7 @@ def _prompter() -> Callable[[], str]:
 def _speak(talk: Talk, text: str) -> None:
     """Stream one reply, then a dim line that says how fast it was."""
     abort, n_bytes, begun = Abort(), 0, time.perf_counter()
-    with _ctrl_c_sets(abort):
+    with ctrl_c_sets(abort):
         for piece in talk.reply(text, abort):
             sys.stdout.write(piece)
             sys.stdout.flush()
@@ -162,7 +149,9 @@ def _converse(talk: Talk) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall)
+    if not 1 <= args.think <= DRAFTS_MAX:
+        raise ConfigError(f"--think: {args.think}, expected 1 to {DRAFTS_MAX}; choose another.")
+    manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall, args.think)
     model = open_model(args)
     companion = wake(args, model, manner, None if args.fresh else soul_path(args))
     talk = Talk(companion)

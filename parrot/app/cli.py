@@ -24,6 +24,7 @@ COMMANDS = {
     "state": ("parrot.app.states", "named states of the soul: save, load, branch, undo, ..."),
     "memory": ("parrot.app.memory", "what it remembers: list, search, add, forget, export"),
     "mood": ("parrot.app.mood", "how it feels, and how well it foresees the talk"),
+    "sleep": ("parrot.app.sleep", "put the day in order: keep, merge, pack; see its diary"),
     "run": ("parrot.app.run", "the handheld app on this board: glass and sixteen keys"),
     "sim": ("parrot.app.sim", "the handheld app without hardware: terminal, browser or script"),
     "t9": ("parrot.app.nine_keys", "Chinese candidates for the digits of nine keys, best first"),

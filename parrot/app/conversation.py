@@ -17,10 +17,12 @@ from parrot.engine.generate import Abort, Sampling
 from parrot.engine.model import Model
 from parrot.engine.state import State
 from parrot.mind.companion import Companion, Manner
+from parrot.mind.confidence import RECENT_TURNS, sureness
 from parrot.mind.entry import Name
 from parrot.mind.turn import Turn, begun
 
 N_RECENT = 200  # turns a screen can scroll back through
+TIRED = 0.5  # tiredness from which an idle parrot falls asleep
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Self:
     turns: tuple[Turn, ...] = ()
     names: tuple[Name, ...] = ()
     mood: dict[str, float] = field(default_factory=dict)
+    sureness: float | None = None  # of the newest reply, 0 … 1
     model: str = ""
     position: int = 0
     line: str = ""
@@ -48,6 +51,7 @@ def picture_of(companion: Companion) -> Self:
         turns=tuple(companion.recent(N_RECENT)),
         names=tuple(companion.names()),
         mood=companion.mood(),
+        sureness=sureness(companion.recent(RECENT_TURNS)[::-1]),
         model=f"{companion.model.path.name} {companion.model.id}",
         position=companion.position,
         line=soul.line,
@@ -66,7 +70,8 @@ class Conversation:
     def __init__(self) -> None:
         self.me = Self()
         self.heard = self.said = ""
-        self.is_awake = self.is_answering = False
+        self.is_awake = self.is_answering = self.is_asleep = False
+        self._slept_on: int | None = None  # the turn after which it slept
         self.notice: str | None = None
         self.n_pieces = 0  # of text since the start: what views compare to know of news
 
@@ -116,6 +121,29 @@ class Conversation:
         if self.is_awake and not self.engine.is_busy:
             self.engine.submit(Job(work, take))
 
+    def rest(self) -> None:
+        """Sleep, if tired and not done so since the last turn; what comes next wakes it."""
+        turns = self.me.turns
+        if not turns or turns[-1].id == self._slept_on or not self.is_awake:
+            return
+        if self.engine.is_busy or self.me.mood.get("tiredness", 0.0) < TIRED:
+            return
+        self.is_asleep, self._slept_on = True, turns[-1].id
+
+        def work(companion: Companion, abort: Abort) -> Iterator[object]:
+            yield from companion.sleeper().run(False, False, None, abort)
+            yield picture_of(companion)
+
+        def ended(error: ParrotError | None) -> None:
+            self.is_asleep = False
+            self._ended(error)
+
+        self.engine.submit(Job(work, self._take, ended))
+
+    def _wake(self) -> None:
+        if self.is_asleep:
+            self.engine.abort()
+
     # ---- states and settings
 
     def save(self, name: str) -> None:
@@ -144,6 +172,7 @@ class Conversation:
     # ---- inside
 
     def _answer(self, heard: str, reply: Callable[[Companion, Abort], Iterator[str]]) -> None:
+        self._wake()
         self.heard, self.said = heard, ""
         self.is_answering = True
         self.n_pieces += 1
@@ -172,6 +201,8 @@ class Conversation:
                 self.notice = piece.trouble
 
     def _do(self, change: Callable[[Companion], None]) -> None:
+        self._wake()
+
         def work(companion: Companion, abort: Abort) -> Iterator[object]:
             change(companion)
             yield picture_of(companion)

@@ -84,6 +84,8 @@ class Hand:
             self._take_settings()
         if self.talk.is_answering:
             self._idle.touch(now_ms)
+        elif self._idle.light(now_ms) is Light.OFF:
+            self.talk.rest()
         if self.talk.notice:
             self._show_notice()
         if not events and now_ms < self._frame_due_ms:

@@ -14,10 +14,9 @@ import time
 from typing import Any
 
 from parrot.app.options import add_soul_option, soul_path
+from parrot.mind.confidence import calibrate, foreseen, recent_turns, sureness
 from parrot.mind.hormones import HORMONES, level_at
 from parrot.mind.soul import Soul
-
-_RECENT = 100  # turns that the forecast is judged by
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,17 +25,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _foresight(soul: Soul) -> dict[str, Any]:
-    """Return mean expected and found cross-entropy of the last turns, in nats a byte."""
-    sums: dict[str, list[float]] = {}
-    for i, turn in enumerate(soul.path_to(soul.tip)):
-        if i == _RECENT:
-            break
-        for half in ("heard", "said"):
-            expected = getattr(turn, f"{half}_expected")
-            if expected is not None:
-                sums.setdefault(f"{half}_expected", []).append(expected)
-                sums.setdefault(f"{half}_surprise", []).append(getattr(turn, f"{half}_surprise"))
-    return {name: sum(values) / len(values) for name, values in sums.items()}
+    """Return, for what was heard and said lately, mean entropy, what was found, and the forecast
+    for the next turn, in nats a byte; and how sure of itself that makes the parrot, 0 … 1."""
+    figures: dict[str, Any] = {}
+    turns = recent_turns(soul)
+    for half in ("heard", "said"):
+        pairs = foreseen(turns, half)
+        if pairs:
+            expected = sum(e for e, _ in pairs) / len(pairs)
+            figures[f"{half}_expected"] = expected
+            figures[f"{half}_surprise"] = sum(found for _, found in pairs) / len(pairs)
+            if half == "heard":
+                figures["forecast"] = calibrate(pairs).forecast(expected)
+                figures["confidence"] = sureness(turns)
+    return figures
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,4 +55,7 @@ def run(args: argparse.Namespace) -> int:
         if f"{half}_expected" in foresight:
             expected, found = foresight[f"{half}_expected"], foresight[f"{half}_surprise"]
             print(f"{half:>10}  expected {expected:.2f}, found {found:.2f} nats a byte")
+    if "confidence" in foresight:
+        sure = foresight["confidence"]
+        print(f"{'confidence':>10}  {'█' * round(sure * 20):<20}  {sure:.2f}")
     return 0

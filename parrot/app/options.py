@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parrot.engine.generate import Sampling
+    from parrot.engine.generate import Abort, Sampling
     from parrot.engine.model import Model
     from parrot.mind.companion import Companion, Manner
     from parrot.mind.soul import Soul
@@ -185,3 +189,18 @@ def say_progress(done: int, total: int) -> None:
         print(
             f"\rliving it again: {done:,} of {total:,} bytes", end=end, file=sys.stderr, flush=True
         )
+
+
+@contextmanager
+def ctrl_c_sets(abort: Abort) -> Iterator[None]:
+    """While the parrot is busy, Ctrl-C ends that at the next byte and nothing else."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        abort.set()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        abort.clear()

@@ -55,12 +55,13 @@ class Desk:
 
     def mood(self) -> Mood:
         """Return the mood as the face takes it: hormones rest low, the face's scale in between."""
-        levels = self.talk.me.mood
+        levels, sure = self.talk.me.mood, self.talk.me.sureness
         return Mood(
             reward=min(0.2 + levels.get("reward", 0.3), 1.0),
             stress=levels.get("stress", 0.1),
             bond=min(0.3 + levels.get("bond", 0.1), 1.0),
             tiredness=levels.get("tiredness", 0.0),
+            confidence=Mood.confidence if sure is None else sure,
         )
 
     def status_icons(self) -> list[Picture]:

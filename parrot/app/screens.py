@@ -103,7 +103,7 @@ class HomeScreen:
             _draw_dots(frame, now_ms)
 
     def _expression(self, talk: Conversation, now_ms: int) -> Expression:
-        if not talk.is_awake:
+        if not talk.is_awake or talk.is_asleep:
             return Expression.ASLEEP
         if talk.is_answering:
             return Expression.SPEAKING if talk.said else Expression.THINKING

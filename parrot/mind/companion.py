@@ -25,12 +25,15 @@ from parrot.mind.feedback import recognise
 from parrot.mind.hormones import HORMONES, after, bend, level_at
 from parrot.mind.life import Life, Progress
 from parrot.mind.memory import Crystal, crystal_of
+from parrot.mind.sleep import Sleeper
 from parrot.mind.soul import Soul
-from parrot.mind.speech import Measure, Speech, speak
+from parrot.mind.speech import Measure, Speech, Utterance, speak, utter
+from parrot.mind.thinking import Draft, Thinker
 from parrot.mind.turn import Turn, opening, packed_tokens, stop_of
 
 _RECALL_N = 3
 _USUAL_TURNS = 50  # whose surprise is what this companion usually causes
+_DRAFT_SEED = 0x9E3779B97F4A7C15  # apart as far as seeds can be; draft 0 has the turn's own
 _HEAR_TOKENS = 1_024  # with logits of each in one call: 1 MB for bytes
 
 
@@ -38,12 +41,14 @@ _HEAR_TOKENS = 1_024  # with logits of each in one call: 1 MB for bytes
 class Manner:
     """How it speaks. `seed` None goes on from the soul's own chance; given, it makes the talk
     repeatable: moods are felt then, but bend nothing. `recall_bytes` is what memory may weave in
-    before a turn; 0, because only a model that was trained on recalled text knows what it is."""
+    before a turn; 0, because only a model that was trained on recalled text knows what it is.
+    `n_drafts` more than 1 thinks before it speaks (parrot.mind.thinking)."""
 
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7))
     max_bytes: int = 400
     seed: int | None = None
     recall_bytes: int = 0
+    n_drafts: int = 1
 
 
 class Companion:
@@ -107,7 +112,7 @@ class Companion:
         Raises: ConfigError when there is none.
         """
         last = self.soul.turn(self.soul.tip)
-        if last is None or last.origin is not None:
+        if last is None or not last.has_words:
             raise ConfigError("again: no reply yet; say something first.")
         self.undo(1)
         return self.hear(last.heard.decode(), abort)
@@ -123,7 +128,8 @@ class Companion:
         for turn in self.soul.path_to(self.soul.tip):
             if len(turns) == n_turns or turn.origin is not None:
                 break
-            turns.append(turn)
+            if turn.has_words:
+                turns.append(turn)
         return turns[::-1]
 
     # ---- moods
@@ -140,6 +146,10 @@ class Companion:
             self.soul.note((signal,), self._levels)
         except FileError as exc:
             self.trouble = str(exc)
+
+    def sleeper(self) -> Sleeper:
+        """Return a night to be slept; the parrot is what its `state` is when it ends."""
+        return Sleeper(self.model, self.soul, self._clock, self._life, self.state)
 
     # ---- named states
 
@@ -205,20 +215,14 @@ class Companion:
         abort: Abort | None,
         before: State,
     ) -> Iterator[str]:
-        wall_s, seed, speech = self._clock.wall_s(), self._seed(), Speech()
+        wall_s, seed = self._clock.wall_s(), self._seed()
         sampling, max_bytes = self.manner.sampling, self.manner.max_bytes
         if self.manner.seed is None:
             sampling, max_bytes = bend(sampling, max_bytes, self._levels, wall_s)
-        sampler = new_sampler(
-            sampling,
-            seed,
-            self.model.n_vocab,
-            is_bytes=self.model.is_bytes,
-            stop=frozenset(stop_of(self.model)),
-        )
-        pieces = speak(self.model, self.state, sampler, speech, max_bytes, abort)
         is_cut = False
         try:
+            utterance, dropped = self._think(sampling, seed, max_bytes, abort)
+            pieces = speak(self.model, self.state, utterance, abort)
             for piece in text_from_bytes(pieces):
                 yield clean_text(piece)
             is_cut = abort is not None and abort.is_set()
@@ -234,8 +238,35 @@ class Companion:
                 "state: this turn left numbers that are not finite; the turn was taken back, say "
                 "it in other words, and if it happens again run: parrot model verify."
             )
-        turn = self._turn(heard, speech, measure, sampling, seed, wall_s)
-        self._commit(replace(turn, recalled=_woven(recalled)), recalled, is_cut)
+        turn = self._turn(heard, utterance.speech, measure, sampling, seed, wall_s)
+        entry = Entry(
+            replace(turn, recalled=_woven(recalled)),
+            ("turn", *recognise(heard.decode()), *(("cut_off",) if is_cut else ())),
+            recalled=tuple(recalled),
+            drafts=tuple((draft.said, draft.score) for draft in dropped),
+        )
+        self._commit(entry)
+
+    def _think(
+        self, sampling: Sampling, seed: int, max_bytes: int, abort: Abort | None
+    ) -> tuple[Utterance, list[Draft]]:
+        """Return the reply under way, and the drafts it won against; the state has lived it."""
+        samplers = [
+            new_sampler(
+                sampling,
+                seed + i * _DRAFT_SEED,
+                self.model.n_vocab,
+                is_bytes=self.model.is_bytes,
+                stop=frozenset(stop_of(self.model)),
+            )
+            for i in range(self.manner.n_drafts)
+        ]
+        if len(samplers) == 1:
+            return utter(self.model, self.state, samplers[0], max_bytes), []
+        thinker = Thinker(self.model, self.state, samplers, max_bytes)
+        best = thinker.run(abort)
+        self.state.assign(best.state)
+        return best.utterance, thinker.dropped
 
     def _recall(self, heard: str) -> list[Crystal]:
         """Return what memory weaves into this turn, within its budget of bytes."""
@@ -284,15 +315,15 @@ class Companion:
             said_surprise=said_surprise,
         )
 
-    def _commit(self, turn: Turn, recalled: list[Crystal], is_cut: bool) -> None:
-        signals = ("turn", *recognise(turn.heard.decode()), *(("cut_off",) if is_cut else ()))
+    def _commit(self, entry: Entry) -> None:
+        turn = entry.turn
         n_bytes = len(turn.heard) + len(turn.said)
-        self._levels = after(self._levels, signals, n_bytes, turn.wall_s)
+        self._levels = after(self._levels, entry.signals, n_bytes, turn.wall_s)
         self.trouble = None
         try:
             usual = [t.heard_surprise for t in self.recent(_USUAL_TURNS) if t.heard_surprise]
             crystal = crystal_of(turn.heard.decode(), turn.heard_surprise, usual)
-            self.soul.add(Entry(turn, signals, self._levels, crystal, tuple(recalled)))
+            self.soul.add(replace(entry, levels=self._levels, crystal=crystal))
             if self._life.is_due(self.state, turn.wall_s):
                 self._life.keep(self.state, turn)
         except FileError as exc:

@@ -22,6 +22,7 @@ from parrot.mind.schema import check_header, migrate, soul_error
 
 _PAGE_SIZE = 1_024  # a turn touches five pages: small ones wear the flash less
 _WAL_MAX = 4 << 20  # bytes the WAL keeps between checkpoints
+_UNBORN_MAX = 64 << 10  # bytes; a file of zeros that is larger was something once
 _CHECK_MAX = 64 << 20  # larger souls are checked by the doctor, not at the start
 
 
@@ -68,6 +69,10 @@ def connect(path: Path | str) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA journal_size_limit = {_WAL_MAX}")
+        # Pages of dropped snapshots need not be overwritten with zeros before they are used again,
+        # and those used again between two checkpoints go to the file once.
+        database.execute("PRAGMA secure_delete = OFF")
+        database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_MAX // _PAGE_SIZE}")
     except sqlite3.Error:
         database.close()
         raise
@@ -82,6 +87,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
     Raises: FormatError for what is no soul or too new; FileError when the disk refuses.
     """
     try:
+        _clear_unborn(path)
         head = _head(path)
         if head:
             check_header(path, head)
@@ -95,6 +101,8 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
             database.close()
             raise
         return database, None
+    except OSError as exc:
+        raise file_error(path, exc, "opened") from exc
     except sqlite3.DatabaseError as exc:
         error = soul_error(path, exc, "opened")
         if not isinstance(error, CorruptError):
@@ -102,6 +110,18 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, str | None]:
         return _mend(path, str(exc))
     except CorruptError as exc:
         return _mend(path, str(exc))
+
+
+def _clear_unborn(path: Path) -> None:
+    """Remove a soul whose birth was cut before its first page reached the disk.
+
+    A file system may keep such a file's size and not its bytes. Nothing was ever committed to it:
+    SQLite syncs the first page before it begins to keep a WAL.
+    """
+    if not 0 < _size(path) <= _UNBORN_MAX or any(path.read_bytes()):
+        return
+    for tail in ("-journal", "-wal", "-shm", ""):
+        path.with_name(path.name + tail).unlink(missing_ok=True)
 
 
 def check_pages(database: sqlite3.Connection, path: Path) -> None:
@@ -225,14 +245,18 @@ def _salvage(path: Path, mended: Path) -> int:
 
 def _salvage_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
     """Copy rows from the front until damage, then from the back until damage."""
-    columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-    keys = [row[1] for row in target.execute(f"PRAGMA table_info({table})") if row[5]]
-    marks = ", ".join("?" * len(columns))
+    about = target.execute(f"PRAGMA table_info({table})").fetchall()
+    keys = [row[1] for row in about if row[5]]
     for order in ("ASC", "DESC"):
         by = ", ".join(f"{key} {order}" for key in keys)
         try:
-            for row in source.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {by}"):
-                target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+            known = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+            if not known:  # an older soul has fewer tables, and fewer columns
+                return
+            columns = [row[1] for row in about if row[1] in known]
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            for row in source.execute(f"SELECT {names} FROM {table} ORDER BY {by}"):
+                target.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", row)
         except sqlite3.DatabaseError as exc:
             code = getattr(exc, "sqlite_errorname", "")
             if code.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE")):

@@ -30,3 +30,4 @@ class Entry:
     levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # level, wall_s
     crystal: tuple[str, float] | None = None  # text and strength
     recalled: tuple[Crystal, ...] = ()
+    drafts: tuple[tuple[bytes, float], ...] = ()  # what was not said, and the score it had

@@ -19,12 +19,12 @@ from parrot.engine.generate import Abort
 from parrot.engine.model import Model
 from parrot.engine.state import State
 from parrot.mind.soul import Soul
-from parrot.mind.turn import Turn, tokens_of
+from parrot.mind.turn import Turn, dream_of, tokens_of
 
 Progress = Callable[[int, int], None]  # bytes lived again, of how many
 
-REPLAY_MS_MAX = 500  # a start that replays longer than this is felt
-DAY_BYTES = 26_000_000  # of snapshots; the disk sees 3 times that, in the WAL and in the file
+REPLAY_MS_MAX = 400  # a start that replays longer than this is felt
+DAY_BYTES = 50_000_000  # of snapshots; the disk sees 1.5 times that, in the WAL and in the file
 _RATE_TOKENS_MIN = 32  # fewer tokens than this time too coarsely to learn a speed from
 _REPLAY_TOKENS = 2_048  # in one call of the engine
 _LEAVE_MS = 10_000  # between two snapshots that a long replay leaves behind
@@ -71,11 +71,12 @@ class Life:
     def is_due(self, state: State, wall_s: float) -> bool:
         """Say whether a start would replay too long.
 
-        Half a second; from half the day's budget of snapshot bytes on it doubles with every
-        sixteenth of the budget, so a talkative day on a slow board does not wear the flash out.
+        From three quarters of the day's budget of snapshot bytes on, what is too long doubles with
+        every thirty-second of the budget, so a talkative day on a slow board does not wear the
+        flash out.
         """
         used = self._soul.snapshot_bytes_on(wall_s) / DAY_BYTES
-        limit_ms = REPLAY_MS_MAX * 2 ** max(0.0, 16 * (used - 0.5))
+        limit_ms = REPLAY_MS_MAX * 2 ** max(0.0, 32 * (used - 0.75))
         return (state.position - self._kept_at) * self._ms_per_token > limit_ms
 
     def keep(self, state: State, turn: Turn) -> None:
@@ -132,7 +133,7 @@ class Life:
         done, run, first_ms = 0, list[int](), self._clock.now_ms()
         left_ms = first_ms
         for i, turn in enumerate(turns):
-            run += tokens_of(self._model, state.position + len(run), turn)
+            run += self._tokens(state.position + len(run), turn)
             done += len(turn.heard) + len(turn.said)
             if run and (len(run) >= _REPLAY_TOKENS or i == len(turns) - 1):
                 before_ms = self._clock.now_ms()
@@ -145,6 +146,14 @@ class Life:
                     self._leave(state, turn)
                     left_ms = self._clock.now_ms()
         return self._clock.now_ms() - first_ms > REPLAY_MS_MAX
+
+    def _tokens(self, position: int, turn: Turn) -> list[int]:
+        """Return the tokens of a turn; those of a dream are the turns it lived again."""
+        tokens = tokens_of(self._model, position, turn)
+        for id in dream_of(turn):
+            if again := self._soul.turn(id):
+                tokens += tokens_of(self._model, position + len(tokens), again)
+        return tokens
 
     def _leave(self, state: State, turn: Turn) -> None:
         """Keep a state that can be found again: a disk that refuses costs time, not bytes."""

@@ -7,8 +7,8 @@ strength. docs/mind.md has the comparison that chose it, against trigrams and ke
 
     strength(t) = strength(t0) · 2^(-(t - t0) / half-life);  each recall adds a dose and resets t0
 
-A crystal below COLD is cold: it no longer comes up in talk, and search still finds it. Nothing is
-ever forgotten but by command.
+A crystal below COLD is cold: it no longer comes up in talk, and search still finds it. A pinned one
+keeps its strength. Nothing is ever forgotten but by command.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 from parrot.mind.hormones import dose
 
 HALF_LIFE_S = 30 * 86_400
 COLD = 0.05
 _RECALL_DOSE = 0.2
-_EXPLICIT, _SURPRISING = 1.0, 0.5  # strengths at birth
-_TERMS_MAX = 8  # of a question, the rarest: bounds the time of a query
+EXPLICIT, SURPRISING = 1.0, 0.5  # strengths at birth
+_TERMS_MAX = 8  # of a question, the rarest
+_MATCHES_MAX = 4_000  # that are ranked: with the terms above it bounds the time of a query
 _CANDIDATES = 32
 _TEXT_BYTES_MAX = 400
 _SURPRISE_SHARE = 1.3  # of what is usual with this companion
@@ -60,6 +61,10 @@ class Crystal:
     text: str
     strength: float
     resonated_s: float
+    is_pinned: int = 0
+
+
+_COLUMNS = ", ".join(column.name for column in fields(Crystal))
 
 
 def asked_to_remember(text: str) -> str | None:
@@ -70,21 +75,25 @@ def asked_to_remember(text: str) -> str | None:
     return (match["en"] or match["zh"]).strip() or None
 
 
+def is_statement(text: str) -> bool:
+    """Say whether a turn tells something: long enough, and no question."""
+    return len(text.encode()) >= _SURPRISE_BYTES_MIN and not _QUESTION.search(text)
+
+
 def is_surprising(text: str, surprise: float | None, usual: list[float]) -> bool:
     """Say whether a turn stood out: `surprise` nats a byte against those of turns before it."""
     if surprise is None or len(usual) < _USUAL_TURNS:
         return False
     mean = sum(usual) / len(usual)
-    is_long = len(text.encode()) >= _SURPRISE_BYTES_MIN
-    return is_long and not _QUESTION.search(text) and surprise > _SURPRISE_SHARE * mean
+    return is_statement(text) and surprise > _SURPRISE_SHARE * mean
 
 
 def crystal_of(text: str, surprise: float | None, usual: list[float]) -> tuple[str, float] | None:
     """Return the text and strength of the crystal that a turn leaves, or None for most turns."""
     asked = asked_to_remember(text)
     if asked is not None:
-        return _cut(asked), _EXPLICIT
-    return (_cut(text), _SURPRISING) if is_surprising(text, surprise, usual) else None
+        return _cut(asked), EXPLICIT
+    return (_cut(text), SURPRISING) if is_surprising(text, surprise, usual) else None
 
 
 def _cut(text: str) -> str:
@@ -115,11 +124,15 @@ def insert(
     database: sqlite3.Connection, wall_s: float, turn: int, text: str, strength: float
 ) -> None:
     """Add a crystal within the caller's transaction."""
+    add(database, Crystal(0, wall_s, turn, text, strength, wall_s))
+
+
+def add(database: sqlite3.Connection, crystal: Crystal) -> None:
+    """Add a copy of a crystal, under a number of its own, within the caller's transaction."""
     row = database.execute(
-        "INSERT INTO crystal (wall_s, turn, text, strength, resonated_s) VALUES (?, ?, ?, ?, ?)",
-        (wall_s, turn, text, strength, wall_s),
+        f"INSERT INTO crystal ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?)", astuple(crystal)[1:]
     )
-    index(database, int(row.lastrowid or 0), text)
+    index(database, int(row.lastrowid or 0), crystal.text)
 
 
 def index(database: sqlite3.Connection, id: int, text: str) -> None:
@@ -131,6 +144,8 @@ def index(database: sqlite3.Connection, id: int, text: str) -> None:
 
 def strength_at(crystal: Crystal, wall_s: float) -> float:
     """Return how strong a crystal is now."""
+    if crystal.is_pinned:
+        return crystal.strength
     return crystal.strength * math.exp2(-max(0.0, wall_s - crystal.resonated_s) / HALF_LIFE_S)
 
 
@@ -148,21 +163,23 @@ def search(
 ) -> list[Crystal]:
     """Return at most `n` crystals that `text` resonates with, best first.
 
-    Cost: at most eight posting lists; the question's commoner words are left out.
+    Cost: ranks a bounded number of crystals, however many there are; the question's commoner words
+    are left out for it.
     """
-    rare = _rarest(database, set(terms_of(text)))
-    if not rare:
+    question, order = _question(database, set(terms_of(text)))
+    if not question:
         return []
-    question = " OR ".join(f'"{term}"' for term in rare)
+    # Bounded before it is ranked: BM25 is dear, and a word that half the crystals share says little
+    # about which one is meant.
     rows = database.execute(
-        "SELECT c.id, c.wall_s, c.turn, c.text, c.strength, c.resonated_s, f.rank"
+        f"SELECT {_COLUMNS}, f.rank"
         " FROM (SELECT rowid, rank FROM crystal_fts WHERE crystal_fts MATCH ?"
-        "       ORDER BY rank LIMIT ?) f JOIN crystal c ON c.id = f.rowid",
+        f"      ORDER BY {order} LIMIT ?) f JOIN crystal c ON c.id = f.rowid",
         (question, max(_CANDIDATES, n)),
     ).fetchall()
     scored = []
-    for *fields, rank in rows:
-        crystal = Crystal(*fields)
+    for *values, rank in rows:
+        crystal = Crystal(*values)
         strength = strength_at(crystal, wall_s)
         if with_cold or strength >= COLD:
             scored.append((-rank * (0.5 + 0.5 * strength), crystal))
@@ -170,24 +187,74 @@ def search(
     return [crystal for _, crystal in scored[:n]]
 
 
-def _rarest(database: sqlite3.Connection, terms: set[str]) -> list[str]:
+def _question(database: sqlite3.Connection, terms: set[str]) -> tuple[str, str]:
+    """Return the full-text question that finds `terms`, and the order to read its matches in.
+
+    The rarest terms, as long as there are few enough matches. Where even the rarest has too many,
+    the two rarest together, or else the newest crystals of that one.
+    """
     counted = []
     for term in sorted(terms):
         row = database.execute("SELECT doc FROM crystal_vocab WHERE term = ?", (term,)).fetchone()
         if row:
-            counted.append((row[0], term))
-    return [term for _, term in sorted(counted)[:_TERMS_MAX]]
+            counted.append((row[0], f'"{term}"'))
+    rarest, n_matches, few = sorted(counted)[:_TERMS_MAX], 0, list[str]()
+    for n_found, term in rarest:
+        n_matches += n_found
+        if n_matches <= _MATCHES_MAX:
+            few.append(term)
+    if few or not rarest:
+        return " OR ".join(few), "rank"
+    both = " AND ".join(term for _, term in rarest[:2])
+    found = database.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM crystal_fts WHERE crystal_fts MATCH ? LIMIT ?)",
+        (both, _MATCHES_MAX),
+    ).fetchone()
+    if len(rarest) > 1 and 0 < found[0] < _MATCHES_MAX:
+        return both, "rank"
+    return rarest[0][1], "rowid DESC"
 
 
 def every(database: sqlite3.Connection) -> Iterator[Crystal]:
     """Yield all crystals, oldest first."""
-    for fields in database.execute(
-        "SELECT id, wall_s, turn, text, strength, resonated_s FROM crystal ORDER BY id"
-    ):
-        yield Crystal(*fields)
+    for values in database.execute(f"SELECT {_COLUMNS} FROM crystal ORDER BY id"):
+        yield Crystal(*values)
 
 
 def forget(database: sqlite3.Connection, id: int) -> bool:
     """Remove a crystal within the caller's transaction; return whether it was there."""
     database.execute("DELETE FROM crystal_fts WHERE rowid = ?", (id,))
     return database.execute("DELETE FROM crystal WHERE id = ?", (id,)).rowcount > 0
+
+
+def pin(database: sqlite3.Connection, id: int, is_pinned: bool) -> bool:
+    """Pin or free a crystal within the caller's transaction; return whether it was there."""
+    row = database.execute("UPDATE crystal SET is_pinned = ? WHERE id = ?", (is_pinned, id))
+    return row.rowcount > 0
+
+
+def edit(database: sqlite3.Connection, id: int, text: str) -> bool:
+    """Change a crystal's words within the caller's transaction; return whether it was there."""
+    if not database.execute("UPDATE crystal SET text = ? WHERE id = ?", (text, id)).rowcount:
+        return False
+    database.execute("DELETE FROM crystal_fts WHERE rowid = ?", (id,))
+    index(database, id, text)
+    return True
+
+
+def merge_twins(database: sqlite3.Connection) -> int:
+    """Make one of crystals with the same words, within the caller's transaction; return how many
+    went. The oldest stays, as strong as the strongest of them, pinned if any was."""
+    twins = database.execute(
+        "SELECT group_concat(id), max(strength), max(resonated_s), max(is_pinned) FROM crystal"
+        " GROUP BY lower(trim(text)) HAVING count(*) > 1"
+    ).fetchall()
+    n_gone = 0
+    for listed, strength, resonated_s, is_pinned in twins:
+        first, *others = sorted(map(int, listed.split(",")))
+        database.execute(
+            "UPDATE crystal SET strength = ?, resonated_s = ?, is_pinned = ? WHERE id = ?",
+            (strength, resonated_s, is_pinned, first),
+        )
+        n_gone += sum(forget(database, id) for id in others)
+    return n_gone

@@ -64,7 +64,19 @@ CREATE VIRTUAL TABLE crystal_fts USING fts5 (terms, tokenize = 'unicode61');
 CREATE VIRTUAL TABLE crystal_vocab USING fts5vocab (crystal_fts, row);
 """
 
-MIGRATIONS = (_V1, _V2)
+_V3 = """
+ALTER TABLE turn ADD COLUMN dream TEXT;   -- a sleep: ids of the turns lived again, JSON; no words
+ALTER TABLE turn ADD COLUMN pack INTEGER; -- where its words are since they were compressed
+CREATE TABLE pack (id INTEGER PRIMARY KEY, words BLOB NOT NULL) STRICT;
+ALTER TABLE crystal ADD COLUMN is_pinned INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE draft (
+    id INTEGER PRIMARY KEY, turn INTEGER NOT NULL, said BLOB NOT NULL, score REAL NOT NULL
+) STRICT;
+CREATE INDEX draft_turn ON draft (turn);
+CREATE TABLE diary (id INTEGER PRIMARY KEY, wall_s REAL NOT NULL, figures TEXT NOT NULL) STRICT;
+"""
+
+MIGRATIONS = (_V1, _V2, _V3)
 
 _HINTS = {
     "SQLITE_FULL": "the disk is full; free some space",

@@ -11,21 +11,17 @@ A disk that refuses does not stop the talk: turns wait in memory and are committ
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any
 
 from parrot.base.errors import ConfigError, CorruptError
 from parrot.mind import memory
-from parrot.mind.database import Lock, check_pages, in_memory, open_database
+from parrot.mind.crystals import Crystals
+from parrot.mind.database import Lock, in_memory, open_database
 from parrot.mind.entry import Entry, Name
-from parrot.mind.memory import Crystal
-from parrot.mind.schema import soul_error
+from parrot.mind.nights import Nights
 from parrot.mind.turn import Turn
 
 MAIN_LINE = "main"
@@ -34,16 +30,13 @@ _TURN_COLUMNS = ", ".join(column.name for column in fields(Turn))
 _TURN_MARKS = ", ".join("?" * len(fields(Turn)))
 
 
-class Soul:
-    """An open `soul.db`. Threads: belongs to one at a time. Use as a context manager, or `close`.
-
-    `notice` is a sentence for the owner when opening had to mend something, else None.
-    """
+class Soul(Crystals, Nights):
+    """An open `soul.db`: the journal and its names, memory, and nights."""
 
     def __init__(
         self, database: sqlite3.Connection, path: Path, lock: Lock | None, notice: str | None
     ) -> None:
-        self._database, self.path, self._lock, self.notice = database, path, lock, notice
+        super().__init__(database, path, lock, notice)
         self._waiting: list[Entry] = []
         self.line: str = str(self.setting("line", MAIN_LINE))
         self.tip = self._read_tip()
@@ -73,33 +66,6 @@ class Soul:
     def is_kept(self) -> bool:
         """True when this soul is a file that holds every turn so far."""
         return self._lock is not None and not self._waiting
-
-    def close(self) -> None:
-        """Fold the WAL into the file and let the next parrot in."""
-        self._database.close()
-        if self._lock is not None:
-            self._lock.close()
-
-    def __enter__(self) -> Soul:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def check(self) -> None:
-        """Raise CorruptError when a page of the file is damaged. Cost: reads the whole file."""
-        with self._reading():
-            check_pages(self._database, self.path)
-
-    # ---- settings
-
-    def setting(self, name: str, default: object = None) -> object:
-        row = self._one("SELECT value FROM setting WHERE name = ?", name)
-        return json.loads(row[0]) if row else default
-
-    def set_setting(self, name: str, value: object) -> None:
-        with self._writing():
-            self._set(name, value)
 
     # ---- the journal
 
@@ -132,8 +98,30 @@ class Soul:
         for entry in self._waiting:
             if entry.turn.id == id:
                 return entry.turn
-        row = self._one(f"SELECT {_TURN_COLUMNS} FROM turn WHERE id = ?", id)
-        return Turn(*row) if row else None
+        row = self._one(f"SELECT {_TURN_COLUMNS}, pack FROM turn WHERE id = ?", id)
+        if row is None:
+            return None
+        turn, pack = Turn(*row[:-1]), row[-1]
+        return turn if pack is None else self._unpacked(turn, pack)
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield every turn of the journal in the order of committing, abandoned ones included."""
+        with self._reading():
+            ids = [id for (id,) in self._database.execute("SELECT id FROM turn ORDER BY id")]
+        for id in ids:
+            if turn := self.turn(id):
+                yield turn
+
+    def drafts(self) -> dict[int, list[bytes]]:
+        """Return what was drafted and not said, by turn, the best first."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT turn, said FROM draft ORDER BY turn, score DESC, id"
+            ).fetchall()
+        drafts: dict[int, list[bytes]] = {}
+        for turn, said in rows:
+            drafts.setdefault(turn, []).append(said)
+        return drafts
 
     def path_to(self, id: int) -> Iterator[Turn]:
         """Yield the turn `id`, its parent, and so on to birth."""
@@ -147,6 +135,8 @@ class Soul:
         at = id
         for done in range(n_back):
             turn = self.turn(at)
+            while turn is not None and turn.dream is not None:  # goes with the talk it followed
+                turn = self.turn(turn.parent)
             if turn is None or turn.origin is not None:
                 raise ConfigError(f"undo: {n_back} turns, expected at most {done}; undo fewer.")
             at = turn.parent
@@ -251,61 +241,13 @@ class Soul:
         with self._writing():
             self._forget(model, drop)
 
-    # ---- hormones, feedback, statistics
-
-    def levels(self) -> dict[str, tuple[float, float]]:
-        """Return each hormone's level and the wall_s at which it had it."""
-        with self._reading():
-            rows = self._database.execute("SELECT name, level, wall_s FROM hormone").fetchall()
-        return {name: (level, wall_s) for name, level, wall_s in rows}
+    # ---- feedback
 
     def note(self, signals: tuple[str, ...], levels: Mapping[str, tuple[float, float]]) -> None:
         """Commit feedback that came outside a turn, and the levels it led to."""
         self.flush()
         with self._writing():
             self._note(self.tip, signals, levels)
-
-    def days(self) -> list[dict[str, object]]:
-        """Return the statistics, one row a day (UTC), oldest first."""
-        names = ("day", "turns", "heard", "said", "snapshot_bytes")
-        with self._reading():
-            rows = self._database.execute(f"SELECT {', '.join(names)} FROM day ORDER BY day")
-            return [dict(zip(names, row, strict=True)) for row in rows]
-
-    def snapshot_bytes_on(self, wall_s: float) -> int:
-        """Return the bytes of snapshots written on that day."""
-        row = self._one("SELECT snapshot_bytes FROM day WHERE day = ?", _day(wall_s))
-        return int(row[0]) if row else 0
-
-    def feedback(self) -> list[tuple[int, float, str]]:
-        """Return (turn, wall_s, signal) of all feedback, oldest first."""
-        with self._reading():
-            return self._database.execute(
-                "SELECT turn, wall_s, signal FROM feedback ORDER BY id"
-            ).fetchall()
-
-    # ---- memory
-
-    def recall(self, text: str, wall_s: float, n: int, with_cold: bool = False) -> list[Crystal]:
-        """Return at most `n` crystals that resonate with `text`, best first."""
-        with self._reading():
-            return memory.search(self._database, text, wall_s, n, with_cold)
-
-    def crystals(self) -> list[Crystal]:
-        with self._reading():
-            return list(memory.every(self._database))
-
-    def remember(self, text: str, wall_s: float) -> None:
-        """Keep a text by command, as strong as a crystal can be."""
-        with self._writing():
-            memory.insert(self._database, wall_s, self.tip, text, 1.0)
-
-    def forget(self, id: int) -> None:
-        """Forget a crystal for good. Raises: ConfigError when there is none of that number."""
-        with self._writing():
-            is_gone = memory.forget(self._database, id)
-        if not is_gone:
-            raise ConfigError(f"memory: no crystal {id}; see parrot memory list.")
 
     # ---- inside
 
@@ -314,33 +256,16 @@ class Soul:
         self._database.execute(
             f"INSERT INTO turn ({_TURN_COLUMNS}) VALUES ({_TURN_MARKS})", astuple(turn)
         )
-        if turn.origin is None:
+        if turn.origin is None and turn.dream is None:
             self._count(turn.wall_s, turns=1, heard=len(turn.heard), said=len(turn.said))
         self._note(turn.parent, entry.signals, entry.levels)
         memory.resonate(self._database, entry.recalled, turn.wall_s)
         if entry.crystal is not None:
             memory.insert(self._database, turn.wall_s, turn.id, *entry.crystal)
-
-    def _note(
-        self, turn: int, signals: tuple[str, ...], levels: Mapping[str, tuple[float, float]]
-    ) -> None:
-        for signal in signals:
-            wall_s = max(wall for _, wall in levels.values())
-            self._database.execute(
-                "INSERT INTO feedback (turn, wall_s, signal) VALUES (?, ?, ?)",
-                (turn, wall_s, signal),
-            )
-        for name, (level, wall_s) in levels.items():
-            self._database.execute(
-                "INSERT OR REPLACE INTO hormone VALUES (?, ?, ?)", (name, level, wall_s)
-            )
-
-    def _count(self, wall_s: float, **more: int) -> None:
-        self._database.execute("INSERT OR IGNORE INTO day VALUES (?, 0, 0, 0, 0)", (_day(wall_s),))
-        for column, n in more.items():
-            self._database.execute(
-                f"UPDATE day SET {column} = {column} + ? WHERE day = ?", (n, _day(wall_s))
-            )
+        self._database.executemany(
+            "INSERT INTO draft (turn, said, score) VALUES (?, ?, ?)",
+            [(turn.id, *draft) for draft in entry.drafts],
+        )
 
     def _forget(self, model: bytes, drop: set[int]) -> None:
         self._database.executemany(
@@ -350,11 +275,6 @@ class Soul:
     def _point(self, name: str, turn: int, is_line: bool, wall_s: float) -> None:
         self._database.execute(
             "INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", (name, turn, is_line, wall_s)
-        )
-
-    def _set(self, name: str, value: object) -> None:
-        self._database.execute(
-            "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value))
         )
 
     def _check_name(self, name: str) -> None:
@@ -367,34 +287,3 @@ class Soul:
     def _read_tip(self) -> int:
         row = self._one("SELECT turn FROM name WHERE name = ? AND is_line", self.line)
         return int(row[0]) if row else 0
-
-    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        with self._reading():
-            row: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()
-        return row
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as exc:
-            raise soul_error(self.path, exc, "read") from exc
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction: all of it, durably, or none of it."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            yield
-            self._database.execute("COMMIT")
-        except BaseException as exc:
-            if self._database.in_transaction:
-                with suppress(sqlite3.Error):  # SQLite has rolled back already, or will on opening
-                    self._database.execute("ROLLBACK")
-            if isinstance(exc, sqlite3.Error):
-                raise soul_error(self.path, exc, "written") from exc
-            raise
-
-
-def _day(wall_s: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(wall_s))

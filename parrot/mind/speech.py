@@ -55,49 +55,89 @@ class Speech:
     measure: Measure = field(default_factory=Measure)
 
 
-def speak(
-    model: Model,
-    state: State,
-    sampler: Sampler,
-    speech: Speech,
-    max_bytes: int,
-    abort: Abort | None = None,
-) -> Generator[bytes, None, None]:
-    """Choose and live tokens until the turn ends, `max_bytes` or `abort`; yield what is sayable.
+class Utterance:
+    """A reply under way: the choice of each token, kept in its Speech.
 
-    However it ends, also when the caller leaves early, the end of the turn has been lived. Bytes
-    that may be the beginning of the end (a newline, for World models) are held back until known.
+    `feed` takes the logits after the last token; between the two the caller lives it.
     """
-    stop = stop_of(model)
+
+    def __init__(self, model: Model, logits: F32, sampler: Sampler, max_bytes: int) -> None:
+        self._model, self._stop = model, stop_of(model)
+        self._logits, self._sampler, self._max_bytes = logits.copy(), sampler, max_bytes
+        self.speech = Speech()
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the end of the turn has been chosen."""
+        return self.speech.whole.endswith(self._stop)
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_closed or len(self.speech.whole) >= self._max_bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """True between two characters: a place where a reply may end."""
+        return not self._sampler.utf8_need()
+
+    def choose(self) -> int:
+        speech, logits = self.speech, self._logits
+        before = logits.copy()
+        token = self._sampler.choose(logits, self._max_bytes - len(speech.whole))
+        self._sampler.feed(token)
+        piece = self._model.tokenizer.decode([token])
+        speech.measure.add(before[None], np.array([token]), len(piece))
+        speech.tokens.append(token)
+        speech.whole += piece
+        return token
+
+    def feed(self, logits: F32) -> None:
+        np.copyto(self._logits, logits)
+
+    def sayable(self) -> int:
+        """Return how many bytes are certain to be text, not the beginning of the end."""
+        whole = self.speech.whole
+        return len(whole) - _held(whole, self._stop)
+
+    def close(self, state: State) -> None:
+        """Live the end of the turn, if it was not chosen."""
+        if not self.is_closed:
+            ending = self._model.tokenizer.encode(self._stop)
+            self._model.forward(ending, state)
+            self.speech.tokens += ending
+            self.speech.whole += self._stop
+
+
+def utter(model: Model, state: State, sampler: Sampler, max_bytes: int) -> Utterance:
+    """Return the beginning of a reply after `state`. Raises: EngineError when it has no logits."""
     if state.logits is None:
         raise EngineError("state: no logits to speak from; live a prompt of at least one byte.")
-    logits = state.logits.copy()
-    n_yielded, is_over = 0, False
+    return Utterance(model, state.logits, sampler, max_bytes)
+
+
+def speak(
+    model: Model, state: State, utterance: Utterance, abort: Abort | None = None
+) -> Generator[bytes, None, None]:
+    """Choose and live tokens until the reply is over or `abort`; yield what is sayable.
+
+    What was chosen before is yielded first. However it ends, also when the caller leaves early, the
+    end of the turn has been lived.
+    """
+    speech, n_yielded = utterance.speech, 0
     try:
-        while len(speech.whole) < max_bytes and not is_over:
-            if abort is not None and abort.is_set() and not sampler.utf8_need():
-                break
-            before = logits.copy()
-            token = sampler.choose(logits, max_bytes - len(speech.whole))
-            sampler.feed(token)
-            piece = model.tokenizer.decode([token])
-            speech.measure.add(before[None], np.array([token]), len(piece))
-            speech.tokens.append(token)
-            speech.whole += piece
-            np.copyto(logits, model.forward([token], state))
-            is_over = speech.whole.endswith(stop)
-            end = len(speech.whole) - _held(speech.whole, stop)
-            if end > n_yielded and not sampler.utf8_need():
+        while True:
+            end = utterance.sayable()
+            if end > n_yielded and utterance.is_whole:
                 yield speech.whole[n_yielded:end]
                 n_yielded = end
-        if not is_over and len(speech.whole) > n_yielded:
+            is_stopped = abort is not None and abort.is_set() and utterance.is_whole
+            if utterance.is_over or is_stopped:
+                break
+            utterance.feed(model.forward([utterance.choose()], state))
+        if not utterance.is_closed and len(speech.whole) > n_yielded:
             yield speech.whole[n_yielded:]
     finally:
-        if not is_over:
-            ending = model.tokenizer.encode(stop)
-            model.forward(ending, state)
-            speech.tokens += ending
-            speech.whole += stop
+        utterance.close(state)
 
 
 def _held(whole: bytes, stop: bytes) -> int:

@@ -7,10 +7,12 @@ Which tokens it becomes is decided here and nowhere else, so living and replayin
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 
+from parrot.base.errors import CorruptError
 from parrot.base.text import (
     COMPANION,
     END_OF_DOCUMENT,
@@ -29,6 +31,9 @@ class Turn:
 
     Units: `position` tokens lived, this turn included; the four measures nats a byte, None when
            nothing was measured.
+
+    `origin` is set for an imported state, `dream` for a sleep: the turns lived again (their ids,
+    JSON). Neither has words of its own.
     """
 
     id: int
@@ -47,6 +52,12 @@ class Turn:
     heard_surprise: float | None = None
     said_expected: float | None = None
     said_surprise: float | None = None
+    dream: str | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """False for an imported state and for a dream: nothing was heard and said."""
+        return self.origin is None and self.dream is None
 
 
 def stop_of(model: Model) -> bytes:
@@ -90,8 +101,21 @@ def packed_tokens(model: Model, said: bytes, tokens: list[int]) -> bytes | None:
     return np.array(tokens, "<u4").tobytes()
 
 
+def dream_of(turn: Turn) -> list[int]:
+    """Return the turns lived again in a dream. Raises: CorruptError when that is no list of ids."""
+    try:
+        ids = json.loads(turn.dream or "[]")
+    except ValueError:
+        ids = None
+    if not isinstance(ids, list) or not all(isinstance(id, int) for id in ids):
+        raise CorruptError(
+            f"turn {turn.id}: its dream is no list of turns; run: parrot state undo 1."
+        )
+    return ids
+
+
 def tokens_of(model: Model, position: int, turn: Turn) -> list[int]:
-    """Return the tokens that living `turn` at `position` means; an imported state has none."""
-    if turn.origin is not None:
+    """Return the tokens that living a turn of words at `position` means; others have none."""
+    if not turn.has_words:
         return []
     return opening(model, position, turn.heard, turn.recalled) + closing(model, turn)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by test_soul_disk.py with fail_write.so preloaded: fail every write of a life in turn.
 
-    LD_PRELOAD=fail_write.so python -m tests.fault.soul_disk fail_write.so FOLDER
+    LD_PRELOAD=fail_write.so python -m tests.fault.soul_disk fail_write.so FOLDER [STRIDE]
 
-A short life (birth, turns, a snapshot, a saved name, closing) is lived with the disk failing at its
-k-th write, for every k; each life is a forked child, so that a cut ends only that one.
+A short life (birth, turns, snapshots, a saved name, a night, closing) is lived with the disk
+failing at its k-th write, for every k; each life is a forked child, so that a cut ends only that
+one. STRIDE n tries every n-th write of the slow kinds. A migration is cut at every write, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ctypes
 import errno
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +22,18 @@ from pathlib import Path
 from parrot.base.errors import FileError
 from parrot.engine.model import Model
 from parrot.mind.companion import Companion
+from parrot.mind.schema import APPLICATION_ID, MIGRATIONS
 from parrot.mind.soul import Soul
+from parrot.mind.turn import Turn
 from tools.kill_soul import ScriptClock, fingerprint, tiny_model, wake
 
-ONCE, FROM_THEN_ON, CUT = 0, 1, 2
+ONCE, FROM_THEN_ON, CUT, LOSE = 0, 1, 2, 3
 WORDS = [
     "Hello there, little parrot.",
     "How was your day? 哈哈",
     "Tell me about the sea and the ships.",
 ]
+NIGHT = 5  # the step that is a night
 STRANGE = 3  # exit code of a child whose soul is not what it must be
 
 
@@ -58,6 +63,7 @@ def steps() -> list[Callable[[Companion], object]]:
         lambda parrot: parrot.save("a name"),
         say(WORDS[2]),
         lambda parrot: parrot.undo(1),
+        lambda parrot: list(parrot.sleeper().run(False, True, None)),
         say("And now good night, sleep well."),
     ]
 
@@ -103,36 +109,102 @@ def reference(model: Model, disk: Disk, folder: Path) -> tuple[list[str], int]:
     return prints, disk.n_writes()
 
 
-def cut_everywhere(model: Model, disk: Disk, folder: Path, prints: list[str], n: int) -> None:
-    """A power cut in the middle of each write: what is found is a step of the life, whole."""
-    for k in range(1, n + 1):
+def acknowledged_until_cut(model: Model, disk: Disk, path: Path, k: int, mode: int) -> int:
+    """Live in a child whose power is cut at write `k`; return the steps it acknowledged."""
+    listen, tell = os.pipe()
+
+    def until_cut() -> None:
+        disk.fail(k, 0, mode)
+        live(model, path, lambda parrot: os.write(tell, b"."))
+
+    code = in_child(until_cut)
+    os.close(tell)
+    with open(listen, "rb") as ears:
+        heard = ears.read()
+    assert code == 137, f"cut {k}: the life ended with {code}"
+    return max(0, len(heard) - 1)  # the first was for waking
+
+
+def cut_everywhere(
+    model: Model, disk: Disk, folder: Path, prints: list[str], ks: range, mode: int
+) -> None:
+    """A power cut in the middle of each write: what is found is a step of the life, whole, and no
+    earlier than the last that was acknowledged."""
+    for k in ks:
         path = folder / "soul.db"
-
-        def until_cut(path: Path = path, k: int = k) -> None:
-            disk.fail(k, 0, CUT)
-            live(model, path, lambda parrot: None)
-
-        code = in_child(until_cut)
-        assert code == 137, f"cut {k}: the life ended with {code}"
+        acknowledged = acknowledged_until_cut(model, disk, path, k, mode)
         with Soul.open(path) as soul:
             assert soul.notice is None, f"cut {k}: {soul.notice}"
             soul.check()
-            found = prints.index(fingerprint(soul))
+            seen = fingerprint(soul)
+        # A night has several commits; one that was cut goes on.
+        found = prints.index(seen) if seen in prints or acknowledged != NIGHT else NIGHT
+        assert found - acknowledged in (0, 1), f"cut {k}: {acknowledged} steps, {found} found"
         live(model, path, lambda parrot: None, found)
         with Soul.open(path) as soul:
             assert fingerprint(soul) == prints[-1], f"cut {k}: the rest of the life differs"
         shutil.rmtree(folder)
 
 
+def cut_migration(model: Model, disk: Disk, folder: Path) -> int:
+    """A power cut at each write of the way from schema 1: afterwards the soul is whole and new, and
+    the state is what it was. Returns the number of writes."""
+    path = folder / "soul.db"
+    live(model, path, lambda parrot: None)
+    with Soul.open(path) as soul:
+        lived = Companion(model, soul, ScriptClock()).state.to_bytes()
+        turns = list(soul.turns())
+    old = folder.with_name("old.db")
+    age(path, old, turns)
+    for mode in (CUT, LOSE):
+        for k in range(1, 1_000):
+            shutil.rmtree(folder)
+            folder.mkdir()
+            shutil.copyfile(old, path)
+
+            def migrate(k: int = k, mode: int = mode) -> None:
+                disk.fail(k, 0, mode)
+                Soul.open(path).close()
+
+            code = in_child(migrate)
+            with Soul.open(path) as soul:
+                assert soul.notice is None, f"migration cut at {k}: {soul.notice}"
+                soul.check()
+                assert list(soul.turns()) == turns, f"migration cut at {k}"
+                assert Companion(model, soul, ScriptClock()).state.to_bytes() == lived
+            if code == 0:
+                break
+            assert code == 137
+    shutil.rmtree(folder)
+    return k - 1
+
+
+def age(path: Path, old: Path, turns: list[Turn]) -> None:
+    """Write to `old` the soul at `path` as schema 1 had it: no memory, nothing packed."""
+    database = sqlite3.connect(old)
+    database.executescript(MIGRATIONS[0])
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute("PRAGMA user_version = 1")
+    database.execute("ATTACH ? AS new", (str(path),))
+    columns = [row[1] for row in database.execute("PRAGMA table_info(turn)")]
+    names = ", ".join(columns)
+    assert not any(turn.dream for turn in turns), "schema 1 knows no dreams"
+    database.execute(f"INSERT INTO turn ({names}) SELECT {names} FROM new.turn")
+    for table in ("name", "setting", "hormone", "feedback", "day", "snapshot"):
+        database.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+    database.commit()
+    database.close()
+
+
 def refuse_everywhere(
-    model: Model, disk: Disk, folder: Path, n: int, code: int, mode: int
+    model: Model, disk: Disk, folder: Path, ks: range, code: int, mode: int
 ) -> tuple[int, int]:
     """A disk that says no at write k: the talk goes on, and what it kept is what was lived.
 
     Returns how many lives never woke (the error was clear) and how many had to hold turns back.
     """
     n_unborn = n_held = 0
-    for k in range(1, n + 1):
+    for k in ks:
         path = folder / "soul.db"
 
         def talk(path: Path = path, k: int = k) -> None:
@@ -162,16 +234,26 @@ def refuse_everywhere(
     return n_unborn, n_held
 
 
-def main(library: str, place: str) -> None:
+def main(library: str, place: str, stride: str = "1") -> None:
     folder = Path(place) / "life"
     model = Model.open(tiny_model(Path(place)), threads=1)
     disk = Disk(library)
     prints, n = reference(model, disk, folder)
     assert n > 30 and len(set(prints)) == len(prints), (n, prints)
-    cut_everywhere(model, disk, folder, prints, n)
-    print(f"cut at each of {n} writes")
-    for name, code, mode in (("EIO once", errno.EIO, ONCE), ("full", errno.ENOSPC, FROM_THEN_ON)):
-        unborn, held = refuse_everywhere(model, disk, folder, n, code, mode)
+    some = range(1, n + 1, int(stride))
+    cut_everywhere(model, disk, folder, prints, some, CUT)
+    print(f"cut at each of {len(some)} of {n} writes")
+    others = range(1 + int(stride) // 2, n + 1, int(stride))
+    cut_everywhere(model, disk, folder, prints, others, LOSE)
+    print(f"unsynced writes lost, torn and kept at random at each of {len(others)} writes")
+    print(f"migration cut at each of {cut_migration(model, disk, folder)} writes")
+    refusals = (
+        ("EIO once", errno.EIO, ONCE),
+        ("full", errno.ENOSPC, FROM_THEN_ON),
+        ("read-only", errno.EROFS, FROM_THEN_ON),
+    )
+    for name, code, mode in refusals:
+        unborn, held = refuse_everywhere(model, disk, folder, some, code, mode)
         print(f"{name}: {unborn} never woke, {held} held turns back")
         assert held, "no life met the refusal"
 

@@ -60,7 +60,8 @@ def test_every_write_cut_or_refused_leaves_a_whole_soul_and_a_talk_that_goes_on(
     library = quick_folder / "fail_write.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SHIM, "-ldl"], check=True)
     said = run(
-        quick_folder, "tests.fault.soul_disk", str(library), str(quick_folder), preload=library
+        quick_folder, "tests.fault.soul_disk", str(library), str(quick_folder), "5", preload=library
     )
-    assert "cut at each of" in said
-    assert said.count("held turns back") == 2
+    assert "cut at each of" in said and "migration cut at each of" in said
+    assert "lost, torn and kept at random" in said
+    assert said.count("held turns back") == 3

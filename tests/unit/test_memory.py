@@ -118,16 +118,30 @@ def test_forgetting_is_for_good_and_numbers_are_not_given_again() -> None:
         soul.forget(1)
 
 
-def test_a_soul_of_schema_1_gains_memory_and_loses_nothing(model: Model, tmp_path: Path) -> None:
+# What takes a soul back to an older schema.
+_BACK = {
+    2: """
+    DROP INDEX draft_turn; DROP TABLE draft; DROP TABLE diary; DROP TABLE pack;
+    ALTER TABLE crystal DROP COLUMN is_pinned;
+    ALTER TABLE turn DROP COLUMN dream; ALTER TABLE turn DROP COLUMN pack;
+    """,
+    1: "DROP TABLE crystal_vocab; DROP TABLE crystal_fts; DROP TABLE crystal;",
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_soul_of_an_older_schema_gains_what_is_new_and_loses_nothing(
+    model: Model, tmp_path: Path, version: int
+) -> None:
     path = tmp_path / "soul.db"
     with Soul.open(path) as soul:
         parrot = Companion(model, soul, ManualClock(), Manner(max_bytes=6))
         list(parrot.hear("an early talk"))
         lived = parrot.state.to_bytes()
     with sqlite3.connect(path) as database:
-        for table in ("crystal_vocab", "crystal_fts", "crystal"):
-            database.execute(f"DROP TABLE {table}")
-        database.execute("PRAGMA user_version = 1")
+        for past in range(len(MIGRATIONS) - 1, version - 1, -1):
+            database.executescript(_BACK[past])
+        database.execute(f"PRAGMA user_version = {version}")
     database.close()
     with Soul.open(path) as soul:
         assert Companion(model, soul, ManualClock()).state.to_bytes() == lived

@@ -396,6 +396,18 @@ def test_damage_found_after_a_power_cut_is_set_aside_and_the_rest_lives_on(
     Soul.open(path).close()
 
 
+def test_a_soul_that_was_never_born_is_born_and_other_zeros_are_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(bytes(1_024))
+    path.with_name("soul.db-journal").write_bytes(bytes(512))
+    with Soul.open(path) as soul:
+        assert soul.next_id == 1 and soul.notice is None
+    path.write_bytes(bytes(70_000))
+    with pytest.raises(FormatError, match="first bytes are 00 00 00 00"):
+        Soul.open(path)
+    assert path.stat().st_size == 70_000
+
+
 @pytest.mark.parametrize("size", [1, 99, 100, 4095, 4096, 8192, 20_000])
 def test_a_truncated_soul_is_refused_or_mended_and_never_lost(
     model: Model, path: Path, size: int
