@@ -105,7 +105,7 @@ class Model:
         Cost:   milliseconds; memory for the updates.
         """
         if self.cuda is not None:
-            raise ConfigError("lora: a model on a GPU takes none, expected device cpu; open it there.")
+            raise ConfigError("lora: this model is on a GPU; open it with device cpu for a LoRA.")
         shape = Shape(**{f.name: self._about[f.name] for f in fields(Shape)})  # type: ignore[literal-required]
         updates = tuple(
             (u.layer, list(MATRICES).index(u.matrix), len(u.a), u.a, u.b)
@@ -251,12 +251,7 @@ class Model:
         return self._say(state, sampler, stop, max_bytes, abort)
 
     def _say_there(
-        self,
-        state: CudaState,
-        speech: Speech,
-        stop: bytes,
-        max_bytes: int,
-        abort: Abort | None,
+        self, state: CudaState, speech: Speech, stop: bytes, max_bytes: int, abort: Abort | None
     ) -> Iterator[bytes]:
         """As `_say`, the choices made on the GPU, a few bytes a call."""
         logits = self._last_logits(state).copy()
