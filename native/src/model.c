@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -200,15 +199,10 @@ static int map_file(parrot_model *model, const char *path, parrot_fault *fault) 
     return err;
 }
 
-static uint32_t cores_allowed(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int n = CPU_COUNT(&set);
-    return n < 1 ? 1 : n > 8 ? 8 : (uint32_t)n;  // more do not help models of this size
-}
-
 static int start(parrot_model *model, const parrot_options *options, parrot_fault *fault) {
-    uint32_t n_threads = options->n_threads ? options->n_threads : cores_allowed();
+    pt_cores allowed = pt_cores_allowed(), big = pt_cores_big(&allowed, PT_CORES_ROOT);
+    uint32_t n_big = pt_cores_count(&big), n_threads = options->n_threads;
+    if (n_threads == 0) n_threads = n_big < 1 ? 1 : n_big > 8 ? 8 : n_big;  // more do not help
     if (n_threads > PT_THREADS_MAX) {
         return pt_fail(fault, PARROT_E_ARG, -1, "threads: %u, expected 1 to %d; ask for fewer.",
                        (unsigned)n_threads, PT_THREADS_MAX);
@@ -220,7 +214,8 @@ static int start(parrot_model *model, const parrot_options *options, parrot_faul
                        "it.",
                        options->cpu, parrot_cpu_name(0));
     }
-    model->pool = pt_pool_open(n_threads);
+    bool is_mixed = n_big < pt_cores_count(&allowed);
+    model->pool = pt_pool_open(n_threads, is_mixed && n_threads <= n_big ? &big : NULL);
     if (!model->pool) {
         return pt_fail(fault, PARROT_E_NOMEM, -1,
                        "threads: %u could not be started; ask for fewer.", (unsigned)n_threads);

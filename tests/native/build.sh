@@ -29,7 +29,7 @@ compile() {  # NAME CPU-FLAG...
     objects="$objects $out/$name.o"
 }
 flags=$*
-for name in bandwidth gguf hash state sample threads forward model kernels_scalar; do
+for name in bandwidth cores gguf hash state sample threads forward model kernels_scalar; do
     compile $name
 done
 for cpu in $cpus; do

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 OURS, LLAMA_Q8, LLAMA_F16, RWKV = "ours", "llama.cpp Q8_0", "llama.cpp F16", "rwkv F32"
-LLAMA_Q8_ALL = "llama.cpp, our Q8_0"  # the LoRA matrices are Q8_0 too, as tools/export.py writes them
+LLAMA_Q8_ALL = "llama.cpp, our Q8_0"  # its LoRA matrices too, as tools/export.py writes them
 # Whom our rate is divided by: llama.cpp with whichever file it is fastest.
 RIVALS = {"decode": (LLAMA_Q8, LLAMA_Q8_ALL), "prefill": (LLAMA_Q8, LLAMA_Q8_ALL, LLAMA_F16)}
 
