@@ -40,11 +40,12 @@ def draw_errors(axes: Axes, rows: Rows) -> None:
     axes.set_xticks(np.arange(len(conditions)), [str(c) for c in conditions])
     axes.set_ylabel("WER / CER, %")
     axes.set_title("Errors of a round trip", loc="left")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
 
 
 def draw_speed(axes: Axes, rows: Rows) -> None:
-    names = [f"{r['language']} {r['role']}\n{r['threads']} thr." for r in rows]
+    short = {"voice": "voice", "recognizer": "ears"}
+    names = [f"{r['language']} {short[str(r['role'])]}\n{r['threads']} thr." for r in rows]
     values = [float(str(r["rtf"])) for r in rows]
     colours = [COLOURS["English" if r["language"] == "en" else "Mandarin"] for r in rows]
     bars = axes.bar(range(len(rows)), values, color=colours)

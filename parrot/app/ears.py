@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ears: blocks of sound in, what was said out.
 
-The transcript is made while the owner's closing silence is still being waited for: after a quarter
+The transcript is made while the owner's closing silence is still being waited for: after an eighth
 of a second without speech the utterance is read, and when the silence lasts, the words are there at
 once. If the owner goes on, that reading was a partial transcript, which is shown.
 """
@@ -20,7 +20,7 @@ from parrot.senses.recognizer import Recognizer
 from parrot.senses.transcript import written
 from parrot.senses.vad import Endpointer
 
-_READ_AFTER_S = 0.25
+_READ_AFTER_S = 0.13
 
 
 @dataclass(frozen=True)

@@ -230,9 +230,9 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], str], str]], ...] 
 )
 
 
-def spoken(text: str) -> str:
-    """Return one clause as words of its language."""
-    text, language = clean_text(text), language_of(text)
+def spoken(text: str, language: str | None = None) -> str:
+    """Return one clause as words of `language`, or of the language it is in."""
+    text, language = clean_text(text), language or language_of(text)
     for pattern, say in _RULES:
         text = pattern.sub(lambda match, say=say: say(match, language), text)  # type: ignore[misc]
     for sign, (english, mandarin) in _SIGNS.items():
