@@ -33,7 +33,7 @@ bench-peers: $(VENV)/test.stamp  ## the same model in llama.cpp, in the same min
 	@$(BIN)/python -m tools.bench_peers $(ARGS)
 
 golden: $(VENV)/test.stamp  ## redraw the golden frames and print how far each moved
-	@$(BIN)/python -m tools.frames
+	@$(BIN)/python -m tools.frames && $(BIN)/python -m tools.screens && $(BIN)/python -m tools.wiring
 
 test-train: $(VENV)/train.stamp  ## the tests that need PyTorch: trainer, and the oracle against rwkv
 	@$(BIN)/python -m pytest -q tests/unit/test_train_*.py tests/unit/test_reference.py \
