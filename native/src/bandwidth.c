@@ -37,7 +37,7 @@ double parrot_read_bandwidth(uint32_t n_threads, size_t size) {
     size_t len = size / sizeof(uint64_t) / LANES * LANES;
     if (n_threads < 1 || n_threads > PT_THREADS_MAX || len == 0) return 0.0;
     if (len > SIZE_MAX / sizeof(uint64_t) / n_threads) return 0.0;
-    pt_pool *pool = pt_pool_open(n_threads);
+    pt_pool *pool = pt_pool_open(n_threads, NULL);
     uint64_t *words = malloc(n_threads * len * sizeof *words);
     double best = 0.0;
     if (pool && words) {

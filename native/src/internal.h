@@ -101,7 +101,7 @@ extern const pt_kernels pt_kernels_scalar;
 #if defined(__x86_64__)
 extern const pt_kernels pt_kernels_avx2, pt_kernels_avx512;
 #elif defined(__aarch64__)
-extern const pt_kernels pt_kernels_neon, pt_kernels_dotprod;
+extern const pt_kernels pt_kernels_neon, pt_kernels_dotprod, pt_kernels_i8mm;
 #endif
 
 // Repack Q8_0. For each group of 16 rows, for each block of 32 inputs: the 16 rows' f16 scales, then
@@ -111,12 +111,28 @@ void pt_pack_q8(const pt_matrix *m, size_t n_cols, uint8_t *packed);
 // The kernels of that name, or the best this CPU runs for NULL; NULL if it cannot run them.
 const pt_kernels *pt_kernels_find(const char *name);
 
+// ---- cores
+
+enum { PT_CORES_MAX = 256 };
+typedef struct pt_cores {
+    uint64_t bits[PT_CORES_MAX / 64];
+} pt_cores;
+
+#define PT_CORES_ROOT "/sys/devices/system/cpu"
+pt_cores pt_cores_allowed(void);  // those this thread may run on
+// Those `among` them that are about as fast as the fastest, as `root` (PT_CORES_ROOT) tells; all of
+// them where it does not.
+pt_cores pt_cores_big(const pt_cores *among, const char *root);
+uint32_t pt_cores_count(const pt_cores *cores);
+void pt_cores_stay(const pt_cores *cores);  // the calling thread runs on no others
+
 // ---- threads
 
 typedef struct pt_pool pt_pool;
 typedef void pt_work_fn(void *arg, uint32_t thread, uint32_t n_threads);
 
-pt_pool *pt_pool_open(uint32_t n_threads);  // NULL: no memory or no threads to be had
+// `cores`: where the threads it starts may run, NULL: anywhere. Returns NULL without memory or threads.
+pt_pool *pt_pool_open(uint32_t n_threads, const pt_cores *cores);
 void pt_pool_close(pt_pool *pool);
 uint32_t pt_pool_threads(const pt_pool *pool);
 // Run `fn` on every thread at once and return when all are done. If another caller is inside, or

@@ -10,6 +10,8 @@
 
 #define PT_TILE static inline __attribute__((always_inline))
 
+enum { AHEAD = 2 * PT_GROUP_BLOCK };  // bytes, as in kernels_avx2.c
+
 static inline __m512 halves(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
@@ -22,6 +24,7 @@ static inline __m512i pair(const int16_t *q) {
 
 // One row of activations against `n` groups (a constant after inlining), read as n streams: memory
 // gives more to several streams than to one, and each broadcast pair serves them all.
+// What comes two blocks later is asked for now.
 PT_TILE void tile_1(const uint8_t *group, size_t group_size, size_t n_blocks, const int16_t *q,
                     int n, __m512 *sums) {
     for (size_t b = 0; b < n_blocks; b++, group += PT_GROUP_BLOCK, q += PT_BLOCK) {
@@ -33,6 +36,7 @@ PT_TILE void tile_1(const uint8_t *group, size_t group_size, size_t n_blocks, co
 #pragma GCC unroll 4
             for (int i = 0; i < n; i++) {
                 const __m256i *w = (const __m256i *)(const void *)(group + (size_t)i * group_size);
+                _mm_prefetch((const char *)(w + 1 + p) + AHEAD, _MM_HINT_T0);
                 __m512i w_even = _mm512_cvtepi8_epi16(_mm256_loadu_si256(w + 1 + p));
                 __m512i w_odd = _mm512_cvtepi8_epi16(_mm256_loadu_si256(w + 2 + p));
                 even[i] = _mm512_dpwssd_epi32(even[i], w_even, first);

@@ -60,11 +60,12 @@ static void iclr(float *restrict a, const float *restrict a0, size_t n) {
     for (size_t i = 0; i < n; i++) a[i] = pt_sigmoid(a0[i] + a[i]);
 }
 
+// One head; n = N. Two loops, because GCC 12 leaves them scalar as one.
 static void value_residual(float *restrict v, const float *restrict v_first,
                            const float *restrict gate, const float *restrict v0, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        v[i] = v[i] + (v_first[i] - v[i]) * pt_sigmoid(v0[i] + gate[i]);
-    }
+    float share[128];  // the largest head size
+    for (size_t i = 0; i < n; i++) share[i] = pt_sigmoid(v0[i] + gate[i]);
+    for (size_t i = 0; i < n; i++) v[i] = v[i] + (v_first[i] - v[i]) * share[i];
 }
 
 // kk = k * k_k, to unit length per head; n = N.
@@ -147,12 +148,18 @@ static void read_out(float *restrict y, const pt_head *head, const float *restri
 // x = scale * q with |q| <= PT_Q16_MAX. A row that is not finite becomes scale NaN: NaN in, NaN out.
 static void quantize(const float *restrict x, size_t n, int16_t *restrict q, float *scale) {
     sixteen size = {{{0}}}, probe = {{{0}}};  // probe: NaN where any x is NaN or infinite
-    for (size_t i = 0; i < n; i += L) {
-        sixteen v = n - i < L ? pt_tail(x + i, n - i) : pt_tail(x + i, L);
+    size_t whole = n / L * L;
+    for (size_t i = 0; i < whole; i += L) {
         for (int p = 0; p < PARTS; p++) {
-            size.part[p] = pt_larger(size.part[p], pt_absolute(v.part[p]));
-            probe.part[p] += v.part[p] * 0.0f;
+            lanes v = pt_load(x + i + W * p);
+            size.part[p] = pt_larger(size.part[p], pt_absolute(v));
+            probe.part[p] += v * 0.0f;
         }
+    }
+    sixteen tail = pt_tail(x + whole, n - whole);
+    for (int p = 0; p < PARTS; p++) {
+        size.part[p] = pt_larger(size.part[p], pt_absolute(tail.part[p]));
+        probe.part[p] += tail.part[p] * 0.0f;
     }
     float sizes[L], largest = 0.0f;
     memcpy(sizes, &size, sizeof sizes);
@@ -343,16 +350,18 @@ static void pack(const pt_matrix *m, uint8_t *packed) {
 }
 
 static void embed(const pt_matrix *m, uint32_t row, float *restrict y) {
+    const float *end = y + m->n_in;
     if (m->type == PT_F32) {
         memcpy(y, m->mapped + (size_t)row * m->n_in * 4, (size_t)m->n_in * 4);
     } else if (m->type == PT_F16) {
         const uint8_t *from = m->mapped + (size_t)row * m->n_in * 2;
         for (size_t i = 0; i < m->n_in; i++) y[i] = half(pt_le16(from + 2 * i));
     } else {
-        const uint8_t *from = m->mapped + (size_t)row * (m->n_in / PT_BLOCK) * PT_BLOCK_SIZE;
-        for (size_t i = 0; i < m->n_in; i++) {
-            const uint8_t *block = from + i / PT_BLOCK * PT_BLOCK_SIZE;
-            y[i] = half(pt_le16(block)) * (float)(int8_t)block[2 + i % PT_BLOCK];
+        const uint8_t *block = m->mapped + (size_t)row * (m->n_in / PT_BLOCK) * PT_BLOCK_SIZE;
+        for (; y < end; y += PT_BLOCK, block += PT_BLOCK_SIZE) {
+            const int8_t *q = (const int8_t *)block + 2;
+            float scale = half(pt_le16(block));
+            for (size_t i = 0; i < PT_BLOCK; i++) y[i] = scale * (float)q[i];
         }
     }
 }

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -31,10 +30,11 @@ static bool has_f16c(void) {  // clang 14's __builtin_cpu_supports does not know
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 static bool has_dotprod(void) { return (getauxval(AT_HWCAP) & (1ul << 20)) != 0; }  // ASIMDDP
+static bool has_i8mm(void) { return (getauxval(AT_HWCAP2) & (1ul << 13)) != 0; }
 #endif
 
 static const pt_kernels *kernels_at(size_t i) {
-    const pt_kernels *found[4];
+    const pt_kernels *found[5];
     size_t n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -45,6 +45,7 @@ static const pt_kernels *kernels_at(size_t i) {
     }
     if (has_avx2) found[n++] = &pt_kernels_avx2;
 #elif defined(__aarch64__)
+    if (has_i8mm()) found[n++] = &pt_kernels_i8mm;
     if (has_dotprod()) found[n++] = &pt_kernels_dotprod;
     found[n++] = &pt_kernels_neon;
 #endif
@@ -100,10 +101,13 @@ void pt_pack_q8(const pt_matrix *m, size_t n_cols, uint8_t *packed) {
     size_t group_size = m->n_in / PT_BLOCK * PT_GROUP_BLOCK;
     if (m->n_out % PT_GROUP != 0) memset(packed, 0, pt_matrix_packed_size(m));  // rows past n_out
     for (size_t g = 0; g < pt_groups(m); g++) {
+        uint8_t *to = packed + g * group_size;
         if (n_cols == 2) {
-            pack_group(m, g, 2, packed + g * group_size);
+            pack_group(m, g, 2, to);
+        } else if (n_cols == 4) {
+            pack_group(m, g, 4, to);
         } else {
-            pack_group(m, g, 4, packed + g * group_size);
+            pack_group(m, g, 8, to);
         }
     }
 }
@@ -195,15 +199,10 @@ static int map_file(parrot_model *model, const char *path, parrot_fault *fault) 
     return err;
 }
 
-static uint32_t cores_allowed(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int n = CPU_COUNT(&set);
-    return n < 1 ? 1 : n > 8 ? 8 : (uint32_t)n;  // more do not help models of this size
-}
-
 static int start(parrot_model *model, const parrot_options *options, parrot_fault *fault) {
-    uint32_t n_threads = options->n_threads ? options->n_threads : cores_allowed();
+    pt_cores allowed = pt_cores_allowed(), big = pt_cores_big(&allowed, PT_CORES_ROOT);
+    uint32_t n_big = pt_cores_count(&big), n_threads = options->n_threads;
+    if (n_threads == 0) n_threads = n_big < 1 ? 1 : n_big > 8 ? 8 : n_big;  // more do not help
     if (n_threads > PT_THREADS_MAX) {
         return pt_fail(fault, PARROT_E_ARG, -1, "threads: %u, expected 1 to %d; ask for fewer.",
                        (unsigned)n_threads, PT_THREADS_MAX);
@@ -215,7 +214,8 @@ static int start(parrot_model *model, const parrot_options *options, parrot_faul
                        "it.",
                        options->cpu, parrot_cpu_name(0));
     }
-    model->pool = pt_pool_open(n_threads);
+    bool is_mixed = n_big < pt_cores_count(&allowed);
+    model->pool = pt_pool_open(n_threads, is_mixed && n_threads <= n_big ? &big : NULL);
     if (!model->pool) {
         return pt_fail(fault, PARROT_E_NOMEM, -1,
                        "threads: %u could not be started; ask for fewer.", (unsigned)n_threads);

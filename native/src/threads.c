@@ -34,6 +34,8 @@ struct pt_pool {
 typedef struct start_arg {
     pt_pool *pool;
     uint32_t thread;
+    bool is_bound;
+    pt_cores cores;
 } start_arg;
 
 static inline void relax(void) {
@@ -68,6 +70,7 @@ static void *worker(void *arg) {
     start_arg start = *(start_arg *)arg;
     free(arg);
     pt_pool *pool = start.pool;
+    if (start.is_bound) pt_cores_stay(&start.cores);
     for (unsigned seen = 0;; seen++) {
         if (!wait_change(&pool->job, seen, YIELDS_BEFORE_PARK)) park(pool, seen);
         if (pool->is_closing) return NULL;
@@ -86,16 +89,17 @@ static void give_job(pt_pool *pool) {
     }
 }
 
-static bool start_thread(pt_pool *pool, uint32_t thread) {
+static bool start_thread(pt_pool *pool, uint32_t thread, const pt_cores *cores) {
     start_arg *arg = malloc(sizeof *arg);
     if (!arg) return false;
-    *arg = (start_arg){pool, thread};
+    *arg = (start_arg){.pool = pool, .thread = thread, .is_bound = cores != NULL};
+    if (cores) arg->cores = *cores;
     if (pthread_create(&pool->threads[thread - 1], NULL, worker, arg) == 0) return true;
     free(arg);
     return false;
 }
 
-pt_pool *pt_pool_open(uint32_t n_threads) {
+pt_pool *pt_pool_open(uint32_t n_threads, const pt_cores *cores) {
     pt_pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
     pool->threads = calloc(n_threads, sizeof *pool->threads);
@@ -109,7 +113,7 @@ pt_pool *pt_pool_open(uint32_t n_threads) {
     pool->owner = getpid();
     pool->n_threads = 1;
     for (uint32_t i = 1; i < n_threads; i++) {
-        if (!start_thread(pool, i)) {
+        if (!start_thread(pool, i, cores)) {
             pt_pool_close(pool);
             return NULL;
         }

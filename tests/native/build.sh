@@ -17,7 +17,7 @@ always="-std=c11 -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math -DPA
 avx512="-mavx2 -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512vnni -mprefer-vector-width=512"
 case $($cc "$@" -E -dM -x c /dev/null) in
 *__x86_64__*) cpus="avx2 avx512" ;;
-*__aarch64__*) cpus="neon dotprod" ;;
+*__aarch64__*) cpus="neon dotprod i8mm" ;;
 *) cpus="" ;;
 esac
 objects=
@@ -29,7 +29,7 @@ compile() {  # NAME CPU-FLAG...
     objects="$objects $out/$name.o"
 }
 flags=$*
-for name in bandwidth gguf hash state sample threads forward model kernels_scalar; do
+for name in bandwidth cores gguf hash state sample threads forward model kernels_scalar; do
     compile $name
 done
 for cpu in $cpus; do
@@ -37,6 +37,7 @@ for cpu in $cpus; do
     avx2) compile kernels_avx2 -mavx2 -mf16c ;;
     avx512) compile kernels_avx512 $avx512 ;;
     dotprod) compile kernels_dotprod -march=armv8.2-a+dotprod ;;
+    i8mm) compile kernels_i8mm -march=armv8.2-a+i8mm ;;
     *) compile kernels_$cpu ;;
     esac
 done

@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,11 +33,57 @@ static void run_relay(void *arg, uint32_t thread, uint32_t n_threads) {
 
 static void test_barrier(void) {
     for (uint32_t n = 1; n <= 3; n++) {
-        relay r = {.pool = pt_pool_open(n)};
+        relay r = {.pool = pt_pool_open(n, NULL)};
         CHECK(r.pool && pt_pool_threads(r.pool) == n, "%u threads", n);
         pt_pool_run(r.pool, run_relay, &r);
         pt_pool_close(r.pool);
     }
+}
+
+// ---- cores
+
+static void tell_capacity(const char *root, int core, const char *value) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/cpu%d", root, core);
+    CHECK(mkdir(path, 0700) == 0, "mkdir %s", path);
+    snprintf(path, sizeof path, "%s/cpu%d/cpu_capacity", root, core);
+    FILE *file = fopen(path, "w");
+    CHECK(file && fputs(value, file) >= 0 && fclose(file) == 0, "write %s", path);
+}
+
+// Four little cores, two big, one biggest, and one of which nothing can be read.
+static void test_big_cores(void) {
+    char root[] = "/tmp/parrot-cores-XXXXXX", command[64];
+    CHECK(mkdtemp(root), "no folder for the test");
+    const char *told[] = {"530\n", "530\n", "530\n", "530\n", "880\n", "880\n", "1024\n", "?\n"};
+    for (int core = 0; core < 8; core++) tell_capacity(root, core, told[core]);
+    pt_cores all = {{0xff}}, little = {{0x0f}}, big = pt_cores_big(&all, root);
+    CHECK(big.bits[0] == 0x70 && pt_cores_count(&big) == 3, "big: %llx",
+          (unsigned long long)big.bits[0]);
+    big = pt_cores_big(&little, root);  // the best of what is allowed
+    CHECK(big.bits[0] == 0x0f, "little: %llx", (unsigned long long)big.bits[0]);
+    big = pt_cores_big(&all, "/nonexistent");
+    CHECK(big.bits[0] == 0xff, "untold: %llx", (unsigned long long)big.bits[0]);
+    snprintf(command, sizeof command, "rm -r %s", root);
+    CHECK(system(command) == 0, "%s", command);
+}
+
+static void note_cores(void *arg, uint32_t thread, uint32_t n_threads) {
+    (void)n_threads;
+    ((pt_cores *)arg)[thread] = pt_cores_allowed();
+}
+
+static void test_workers_stay_on_their_cores(void) {
+    pt_cores allowed = pt_cores_allowed(), one = {{0}}, seen[2] = {{{0}}};
+    for (int i = 0; i < PT_CORES_MAX / 64 && pt_cores_count(&one) == 0; i++) {
+        one.bits[i] = allowed.bits[i] & -allowed.bits[i];  // the first allowed core
+    }
+    pt_pool *pool = pt_pool_open(2, &one);
+    CHECK(pool, "no pool");
+    pt_pool_run(pool, note_cores, seen);
+    CHECK(memcmp(&seen[0], &allowed, sizeof allowed) == 0, "the caller was moved");
+    CHECK(memcmp(&seen[1], &one, sizeof one) == 0, "the worker roams");
+    pt_pool_close(pool);
 }
 
 static void count_call(void *arg, uint32_t thread, uint32_t n_threads) {
@@ -46,7 +93,7 @@ static void count_call(void *arg, uint32_t thread, uint32_t n_threads) {
 
 // Jobs that come at once, and jobs that come after the workers have parked.
 static void test_many_jobs(void) {
-    relay r = {.pool = pt_pool_open(2)};
+    relay r = {.pool = pt_pool_open(2, NULL)};
     CHECK(r.pool, "no pool");
     for (int i = 0; i < 2000; i++) {
         if (i % 400 == 0) usleep(20000);
@@ -54,7 +101,7 @@ static void test_many_jobs(void) {
     }
     CHECK(r.counts[0] == 4000 && r.counts[1] == 4000, "%u and %u", r.counts[0], r.counts[1]);
     pt_pool_close(r.pool);
-    for (uint32_t i = 0; i < 40; i++) pt_pool_close(pt_pool_open(1 + i % THREADS_MAX));
+    for (uint32_t i = 0; i < 40; i++) pt_pool_close(pt_pool_open(1 + i % THREADS_MAX, NULL));
     pt_pool_close(NULL);
 }
 
@@ -69,7 +116,7 @@ static void call_again(void *arg, uint32_t thread, uint32_t n_threads) {
 }
 
 static void test_busy_pool_runs_alone(void) {
-    relay r = {.pool = pt_pool_open(2)};
+    relay r = {.pool = pt_pool_open(2, NULL)};
     pt_pool_run(r.pool, call_again, &r);
     pt_pool_run(r.pool, count_call, &r);
     CHECK(r.counts[1] == 2, "the pool stayed busy");
@@ -77,7 +124,7 @@ static void test_busy_pool_runs_alone(void) {
 }
 
 static void test_forked_child_runs_alone(void) {
-    relay r = {.pool = pt_pool_open(2)};
+    relay r = {.pool = pt_pool_open(2, NULL)};
     pid_t child = fork();
     CHECK(child >= 0, "no child");
     if (child == 0) {
@@ -273,6 +320,8 @@ static void test_misuse_is_told(const char *corpus) {
 void test_threads(const char *corpus) {
     test_barrier();
     test_many_jobs();
+    test_big_cores();
+    test_workers_stay_on_their_cores();
     test_busy_pool_runs_alone();
     test_forked_child_runs_alone();
     test_two_callers_of_one_model(corpus);

@@ -22,6 +22,7 @@ from tools.peers.rounds import Plan, bytes_per_token, commands, run_driver
 from tools.peers.verdict import (
     LLAMA_F16,
     LLAMA_Q8,
+    LLAMA_Q8_ALL,
     OURS,
     RWKV,
     Round,
@@ -105,7 +106,7 @@ def test_share_of_bandwidth_is_of_decode_and_of_the_probe_as_large_as_the_weight
 def test_table_shows_medians_ratio_quartiles_and_gaps() -> None:
     rows = rows_of(
         [
-            round_of("decode", {OURS: 2_000.0, LLAMA_Q8: 1_000.0}),
+            round_of("decode", {OURS: 2_000.0, LLAMA_Q8_ALL: 1_000.0}),
             round_of("prefill", {LLAMA_F16: 30_000.0}),
         ]
     )
@@ -119,11 +120,11 @@ def test_commands_of_a_round_pair_every_engine_with_its_model(tmp_path: Path) ->
     plan = plan_in(tmp_path, "ours", "llama", "rwkv")
     found = commands(plan, "S", 2)
     assert [(work, engine) for work, engine, _ in found] == [
-        ("decode", OURS), ("decode", LLAMA_Q8), ("decode", RWKV),
-        ("prefill", OURS), ("prefill", LLAMA_Q8), ("prefill", LLAMA_F16),
+        ("decode", OURS), ("decode", LLAMA_Q8), ("decode", LLAMA_Q8_ALL), ("decode", RWKV),
+        *(("prefill", engine) for engine in (OURS, LLAMA_Q8, LLAMA_Q8_ALL, LLAMA_F16)),
     ]  # fmt: skip
     by_name = {(work, engine): command for work, engine, command in found}
-    q8 = str(tmp_path / "models" / "S.q8_0.gguf")
+    q8 = str(tmp_path / "models" / "S.q8_all.gguf")
     assert by_name["decode", OURS] == [
         *(sys.executable, "-m", "tools.peers.ours", "decode", q8, "2", "0.4")
     ]
@@ -135,7 +136,7 @@ def test_commands_of_a_round_pair_every_engine_with_its_model(tmp_path: Path) ->
 
 def test_commands_leave_out_engines_that_were_not_asked_for(tmp_path: Path) -> None:
     engines = {engine for _, engine, _ in commands(plan_in(tmp_path, "llama"), "S", 1)}
-    assert engines == {LLAMA_Q8, LLAMA_F16}
+    assert engines == {LLAMA_Q8, LLAMA_Q8_ALL, LLAMA_F16}
 
 
 def test_build_commands_name_the_cpu_class_and_the_one_target(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from parrot.base.files import writing
 from tools.peers.build import PeerError
-from tools.peers.verdict import LLAMA_Q8, OURS, Row
+from tools.peers.verdict import LLAMA_Q8_ALL, OURS, Row
 
 COLOURS = {1: "#7fb0d8", 2: "#1f5f99"}
 OURS_COLOUR, LLAMA_COLOUR = "#1f5f99", "#c9c9c9"
@@ -65,7 +65,7 @@ def _draw_ratios(axis: Any, rows: Sequence[Row], work: str) -> None:
 def _draw_shares(axis: Any, rows: Sequence[Row]) -> None:
     mine = [row for row in rows if row.work == "decode" and OURS in row.shares]
     labels = [f"{row.shape}\n{row.n_threads}t" for row in mine]
-    for i, (name, colour) in enumerate(((OURS, OURS_COLOUR), (LLAMA_Q8, LLAMA_COLOUR))):
+    for i, (name, colour) in enumerate(((OURS, OURS_COLOUR), (LLAMA_Q8_ALL, LLAMA_COLOUR))):
         group = [(j, row.shares[name].median) for j, row in enumerate(mine) if name in row.shares]
         at = [j + (i - 0.5) * 0.4 for j, _ in group]
         axis.bar(at, [100 * share for _, share in group], 0.38, color=colour, label=name)

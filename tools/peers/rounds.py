@@ -17,14 +17,22 @@ from parrot.model.codec import TensorType
 from parrot.model.gguf import read_gguf
 from parrot.model.random_model import SHAPES, random_checkpoint, write_random_model
 from tools.peers.build import PeerError, PeerFolder, last_line
-from tools.peers.verdict import LLAMA_F16, LLAMA_Q8, OURS, RWKV, Round, rate_per_s
+from tools.peers.verdict import LLAMA_F16, LLAMA_Q8, LLAMA_Q8_ALL, OURS, RWKV, Round, rate_per_s
 
 PREFILL_TOKENS = 512
 DRAM_BYTES = 1 << 29  # beyond the last-level cache of any machine parrot runs on
-MODEL_TYPES = {"q8_0": TensorType.Q8_0, "f16": TensorType.F16}
+# Types of the matrices and of the thin LoRA ones: llama.cpp's own Q8_0, ours, and half precision.
+MODEL_TYPES = {
+    "q8_0": (TensorType.Q8_0, TensorType.F16),
+    "q8_all": (TensorType.Q8_0, TensorType.Q8_0),
+    "f16": (TensorType.F16, TensorType.F16),
+}
 
 # The engines that take part, and what each is asked to do.
-WORKS = {"decode": (OURS, LLAMA_Q8, RWKV), "prefill": (OURS, LLAMA_Q8, LLAMA_F16)}
+WORKS = {
+    "decode": (OURS, LLAMA_Q8, LLAMA_Q8_ALL, RWKV),
+    "prefill": (OURS, LLAMA_Q8, LLAMA_Q8_ALL, LLAMA_F16),
+}
 
 
 @dataclass(frozen=True)
@@ -40,18 +48,18 @@ class Plan:
 
 
 def write_models(plan: Plan, shape: str) -> int:
-    """Write the files of a shape that are missing; return the bytes one token reads of its Q8_0.
+    """Write the files of a shape that are missing; return the bytes one token reads of `q8_all`.
 
     Raises: FileError from the disk.
     """
-    for name, kind in MODEL_TYPES.items():
+    for name, (matrix, lora) in MODEL_TYPES.items():
         path = model_path(plan.peers, shape, name)
         if not path.exists():
-            write_random_model(path, SHAPES[shape], matrix=kind)
+            write_random_model(path, SHAPES[shape], matrix=matrix, lora=lora)
     checkpoint = plan.peers.models / f"{shape}.pth"
     if "rwkv" in plan.engines and not checkpoint.exists():
         write_checkpoint(checkpoint, shape)
-    return bytes_per_token(model_path(plan.peers, shape, "q8_0"))
+    return bytes_per_token(model_path(plan.peers, shape, "q8_all"))
 
 
 def write_checkpoint(path: Path, shape: str) -> None:
@@ -90,11 +98,12 @@ def bytes_per_token(path: Path) -> int:
 
 def commands(plan: Plan, shape: str, n_threads: int) -> list[tuple[str, str, list[str]]]:
     """Return (work, engine, command) for all that one round does with a shape."""
-    q8, f16 = (str(model_path(plan.peers, shape, kind)) for kind in MODEL_TYPES)
+    q8, q8_all, f16 = (str(model_path(plan.peers, shape, kind)) for kind in MODEL_TYPES)
     llama = [str(plan.peers.llama_bench)]
     drivers = {
-        OURS: ("ours", [sys.executable, "-m", "tools.peers.ours"], q8),
+        OURS: ("ours", [sys.executable, "-m", "tools.peers.ours"], q8_all),
         LLAMA_Q8: ("llama", llama, q8),
+        LLAMA_Q8_ALL: ("llama", llama, q8_all),
         LLAMA_F16: ("llama", llama, f16),
         RWKV: (
             "rwkv",
