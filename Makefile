@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/src/*.[ch] native/include/*.h native/python/*.c) CMakeLists.txt pyproject.toml
 
-.PHONY: run test test-train check bench bench-peers golden fuzz qemu clean help
+.PHONY: run test test-train check cuda bench bench-peers golden fuzz qemu clean help
 
 help:  ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,6 +24,11 @@ check: $(VENV)/test.stamp  ## style, types, warnings as errors, sanitizers, a mi
 
 fuzz: ## fuzz the readers for SECONDS (default 3600) with clang's libFuzzer
 	@sh tests/native/fuzz.sh $${SECONDS_TO_FUZZ:-3600}
+
+cuda: $(VENV)/run.stamp  ## the GPU library, beside the extension (needs CUDA's nvcc 13.0 and cmake)
+	@cmake -S . -B build/cuda -DPARROT_CUDA=ON >/dev/null && cmake --build build/cuda --target parrot_cuda
+	@cp build/cuda/libparrot_cuda.so "$$(env -u PARROT_CUDA $(BIN)/python -c \
+	  'from parrot.engine.cuda_library import library_path as p; print(p())')"
 
 bench: $(VENV)/run.stamp  ## speed of the bundled model on this machine
 	@$(BIN)/parrot bench $(ARGS)
@@ -59,7 +64,7 @@ $(VENV)/run.stamp: $(BIN)/python $(NATIVE)
 
 $(VENV)/test.stamp: $(BIN)/python $(NATIVE)
 	@echo "building the engine and the test tools ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chat,board,test]' 1>&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chat,board,speech,test]' 1>&2
 	@touch $@ $(VENV)/run.stamp
 
 $(VENV)/train.stamp: $(VENV)/test.stamp
