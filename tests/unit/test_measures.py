@@ -11,14 +11,14 @@ import pytest
 
 pytest.importorskip("tqdm", reason="tools need tqdm: pip install parrot-companion[train]")
 
-import parrot  # noqa: E402
-from parrot.app.cli import main  # noqa: E402
-from parrot.mind.soul import Soul  # noqa: E402
-from parrot.model.random_model import write_random_model  # noqa: E402
-from parrot.model.shape import Shape  # noqa: E402
-from tools import pairs, recall, replies  # noqa: E402
-from tools.replies import Reply  # noqa: E402
-from tools.school.families_recall import recall_item  # noqa: E402
+import parrot
+from parrot.app.cli import main
+from parrot.mind.soul import Soul
+from parrot.model.random_model import write_random_model
+from parrot.model.shape import Shape
+from tools import pairs, recall, replies
+from tools.replies import Reply
+from tools.school.families_recall import recall_item
 
 
 @pytest.fixture(scope="module")
