@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("tqdm", reason="tools need tqdm: pip install parrot-companion[train]")
+
 import parrot
 from parrot.app.cli import main
 from parrot.mind.soul import Soul
