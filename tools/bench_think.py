@@ -33,7 +33,6 @@ from parrot.mind.turn import stop_of
 from parrot.model.random_model import write_random_model
 from parrot.model.shape import Shape
 from tools.corpus_read import read_records
-from tools.ppm import PPM
 
 CONTEXT_BYTES = 700
 LAST_BYTES = (1 << 64) - 1  # of a context as one number: the judge looks at fewer
@@ -54,6 +53,8 @@ class Judge:
     """Held-out talk, as counts of what followed what."""
 
     def __init__(self, talks: list[list[bytes]]) -> None:
+        from tools.ppm import PPM  # reads training recipes, so it needs PyTorch
+
         self._ppm = PPM()
         for talk in talks:
             context = 0
