@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 
-from parrot.app.speech_packages import Say, check, install, is_installed, speech_folder
+from parrot.app.speech_packages import Note, check, install, is_installed, speech_folder
 from parrot.app.speech_voices import VOICES
 
 _BAR = 24
@@ -51,7 +51,7 @@ def _install(args: argparse.Namespace) -> int:
     return 0
 
 
-def _progress_of(name: str) -> Say:
+def _progress_of(name: str) -> Note:
     def say(what: str, share: float) -> None:
         done = round(share * _BAR)
         bar = "#" * done + "." * (_BAR - done)

