@@ -68,7 +68,7 @@ def write_gguf(tensors: dict[str, Tensor], shape: Shape, path: Path) -> dict[str
         import_model(source, plain, TensorType.F32)
         exact = float(np.abs(engine_logits(plain, PROOF) - expected).max())
         quantised = Path(folder, "q8.gguf")
-        quantize_model(plain, quantised)
+        quantize_model(plain, quantised, TensorType.Q8_0)
         spread = float(expected.std())
         q8 = float(np.abs(engine_logits(quantised, PROOF) - expected).mean()) / spread
         if exact > FLOAT_ERROR or q8 > Q8_ERROR:
