@@ -60,8 +60,9 @@ class Journal:
             axes.plot(places, [r[name] for r in held], "o-", markersize=3, linewidth=1, label=name)
         axes.set_xlabel("megabytes seen")
         axes.set_ylabel("bits per byte")
-        if bits:
-            axes.set_ylim(0, min(5.0, max(bits)))
+        shown = bits + [r[name] for r in held for name in r if name not in ("step", "bytes")]
+        if shown:
+            axes.set_ylim(0, min(5.0, 1.05 * max(shown)))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, ncols=2, frameon=False)
         figure.tight_layout()
