@@ -12,7 +12,7 @@ from collections.abc import Callable
 from parrot.base.text import clean_text
 from parrot.faces.clause import language_of
 
-_ONES = [
+ONES = [
     "zero",
     "one",
     "two",
@@ -34,7 +34,7 @@ _ONES = [
     "eighteen",
     "nineteen",
 ]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
 _IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth",
               "eight": "eighth", "nine": "ninth", "twelve": "twelfth"}  # fmt: skip
@@ -90,13 +90,13 @@ _UNSPEAKABLE = re.compile(r"[^\w\s.,!?;:'’\-—…，。！？；：、（）(
 def english_number(n: int) -> str:
     """Return `n` ≥ 0 in English words."""
     if n < 20:
-        return _ONES[n]
+        return ONES[n]
     if n < 100:
-        tens = _TENS[n // 10 - 2]
-        return f"{tens} {_ONES[n % 10]}" if n % 10 else tens
+        tens = TENS[n // 10 - 2]
+        return f"{tens} {ONES[n % 10]}" if n % 10 else tens
     if n < 1000:
         rest = f" {english_number(n % 100)}" if n % 100 else ""
-        return f"{_ONES[n // 100]} hundred{rest}"
+        return f"{ONES[n // 100]} hundred{rest}"
     size, name = next(scale for scale in _SCALES if n >= scale[0])
     rest = f" {english_number(n % size)}" if n % size else ""
     return f"{english_number(n // size)} {name}{rest}"
@@ -149,10 +149,10 @@ def _number(text: str, language: str) -> str:
     whole, _, fraction = text.replace(",", "").partition(".")
     if language == "en":
         if len(whole) > _MANY or (len(whole) > 1 and whole[0] == "0"):
-            said = " ".join(_ONES[int(digit)] for digit in whole)
+            said = " ".join(ONES[int(digit)] for digit in whole)
         else:
             said = english_number(int(whole))
-        return said + "".join(f"{' point' if i == 0 else ''} {_ONES[int(digit)]}"
+        return said + "".join(f"{' point' if i == 0 else ''} {ONES[int(digit)]}"
                               for i, digit in enumerate(fraction))  # fmt: skip
     if len(whole) > _MANY or (len(whole) > 1 and whole[0] == "0"):
         said = "".join(_DIGITS[int(digit)] for digit in whole)

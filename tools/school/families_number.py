@@ -5,35 +5,13 @@ from __future__ import annotations
 
 import random
 
+from parrot.faces.spoken_text import ONES, TENS
 from tools.school import world
 from tools.school.document import Document, finish
 from tools.school.grammar import Teller
 from tools.school.notation import reserved
 
-WORDS_EN = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
-TENS_EN = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+WORDS_EN = [*ONES, "twenty"]
 DIGITS_ZH = "零一二三四五六七八九十"
 DAYS_EN = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DAYS_ZH = [f"星期{c}" for c in "一二三四五六天"]
@@ -59,7 +37,7 @@ def spell(number: int, lang: str) -> str:
     if lang == "en":
         if number <= 20:
             return WORDS_EN[number]
-        tens = TENS_EN[number // 10 - 2]
+        tens = TENS[number // 10 - 2]
         return tens + (f"-{WORDS_EN[number % 10]}" if number % 10 else "")
     if number <= 10:
         return DIGITS_ZH[number]
