@@ -40,7 +40,7 @@ _CONTINUATION = bytes(range(0x80, 0xC0))  # UTF-8's further bytes of a character
 
 
 class Model:
-    """An RWKV-7 model file, mapped, checked and ready to run.
+    """An RWKV-7 model file, read, checked and ready to run.
 
     Threads: may be shared; concurrent calls run, the second one on its own thread alone.
     """
@@ -73,8 +73,9 @@ class Model:
     ) -> Model:
         """Open a GGUF file; None is the bundled model.
 
-        `threads` None is one a core; `mapped` computes from the mapped file instead of spending its
-        size in memory once more. The environment variable PARROT_CPU names kernels to use
+        `threads` None is one a core. The file is read, and may change or vanish afterwards; `mapped`
+        computes from the mapped file instead and spends no memory on it, and then a file that is
+        cut short ends the process: replace it by renaming another over it. The environment variable PARROT_CPU names kernels to use
         (`parrot doctor` lists them). `device` is "cpu", or "cuda:N" for a GPU (docs/cuda.md).
         Raises: FileError and its kinds for the file; ConfigError for device or threads;
                 EngineError when PARROT_CPU asks for what this CPU lacks, or the GPU's memory is too
