@@ -157,13 +157,14 @@ def wake(
     from parrot.mind.companion import Companion
 
     soul = open_soul(path)
-    if soul.notice:
-        print(f"parrot: {soul.notice}", file=sys.stderr)
     try:
-        return Companion(model, soul, SystemClock(), manner, say_progress)
+        companion = Companion(model, soul, SystemClock(), manner, say_progress)
     except BaseException:
         soul.close()
         raise
+    if notice := companion.take_notice():
+        print(f"parrot: {notice}", file=sys.stderr)
+    return companion
 
 
 def open_soul(path: Path | None) -> Soul:

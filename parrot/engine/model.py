@@ -73,10 +73,10 @@ class Model:
     ) -> Model:
         """Open a GGUF file; None is the bundled model.
 
-        `threads` None is one a core. The file is read, and may change or vanish afterwards; `mapped`
-        computes from the mapped file instead and spends no memory on it, and then a file that is
-        cut short ends the process: replace it by renaming another over it. The environment variable PARROT_CPU names kernels to use
-        (`parrot doctor` lists them). `device` is "cpu", or "cuda:N" for a GPU (docs/cuda.md).
+        `threads` None is one a core. The file is read once; `mapped` computes from the mapped file
+        and spends no memory, and if that is cut short later the process ends: rename a new one over
+        it. PARROT_CPU in the environment names kernels to use (`parrot doctor` lists them).
+        `device` is "cpu", or "cuda:N" for a GPU (docs/cuda.md).
         Raises: FileError and its kinds for the file; ConfigError for device or threads;
                 EngineError when PARROT_CPU asks for what this CPU lacks, or the GPU's memory is too
                 small; DeviceMissing without a GPU that can run it.
