@@ -27,15 +27,8 @@ WALL_S = 1.7e9
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    """A model with a direction for reward and one for stress beside it."""
-    model = Model.open(tiny_model(tmp_path), threads=1)
-    folder = model.path.with_suffix(SUFFIX)
-    folder.mkdir()
-    for i, name in enumerate(("reward", "stress")):
-        state = model.new_state()
-        state.payload[:] = np.random.default_rng(i).normal(0, 3, len(state.payload))
-        state.save(folder / f"{name}.state")
-    return model
+    """A model with directions beside it."""
+    return Model.open(tiny_model(tmp_path), threads=1)
 
 
 def wake(model: Model, **manner: object) -> Companion:
@@ -124,7 +117,8 @@ def test_directions_of_another_model_are_refused_and_said_once(
     model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = Model.open(tiny_model(tmp_path, seed=2), threads=1)
-    model.path.with_suffix(SUFFIX).rename(other.path.with_suffix(SUFFIX))
+    for path in model.path.with_suffix(SUFFIX).iterdir():
+        path.rename(other.path.with_suffix(SUFFIX) / path.name)
     parrot = wake(other)
     trouble = picture_of(parrot).trouble  # what the glass shows
     assert trouble and "trained for another model" in trouble
