@@ -41,8 +41,8 @@ def open_model(args: argparse.Namespace) -> Model:
     about = model.describe()
     if not about["repacked"] and about["cpu"] != "scalar":
         print(
-            "parrot: not enough memory to repack the model for this CPU; running slower from the "
-            "mapped file.",
+            "parrot: not enough memory to repack the model for this CPU; running slower from its "
+            "file as it is.",
             file=sys.stderr,
         )
     return model.with_lora(args.lora) if args.lora else model
