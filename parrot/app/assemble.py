@@ -12,11 +12,14 @@ from typing import Any
 from parrot.app.board import Board
 from parrot.app.catalogue import language_of
 from parrot.app.conversation import Conversation, manner_from
-from parrot.app.engine_thread import Engine, EngineThread, StepEngine
+from parrot.app.engine_thread import EngineThread, StepEngine
+from parrot.app.hand_voice import HandVoice, VoiceManner
 from parrot.app.learned import SETTING as WORDS_SETTING
 from parrot.app.learned import LearnedWords
 from parrot.app.loop import Hand
 from parrot.app.options import open_model, open_soul, say_progress, soul_path
+from parrot.app.persona import begin_as
+from parrot.app.speech_organs import NO_ORGANS, organs_of, recognizer_name
 from parrot.base.clock import Clock, ManualClock, SystemClock
 from parrot.base.errors import DeviceError, FileError
 from parrot.base.i2c import I2CBus, ScriptedBus, SMBusI2C
@@ -131,7 +134,10 @@ def waker(args: argparse.Namespace) -> Callable[[Abort], Companion]:
         try:
             kept = {"hand.sampling": soul.setting("hand.sampling")}
             manner = manner_from(kept, Manner())
-            return Companion(model, soul, SystemClock(), manner, say_progress, abort)
+            companion = Companion(model, soul, SystemClock(), manner, say_progress, abort)
+            if args.persona:
+                begin_as(companion, args.persona)
+            return companion
         except BaseException:
             soul.close()
             raise
@@ -139,18 +145,23 @@ def waker(args: argparse.Namespace) -> Callable[[Abort], Companion]:
     return wake
 
 
-def real_engine(args: argparse.Namespace, talk: Conversation) -> Engine:
+def real_voice(args: argparse.Namespace) -> HandVoice:
+    """Return the talk of one parrot, its engine already waking, with ears and mouth if it has any.
+
+    The voice is on where something is installed that hears, until the owner says otherwise.
+    """
+    talk = Conversation()
     talk.engine = EngineThread(waker(args), talk.awake)
-    return talk.engine
+    manner = VoiceManner(is_on=recognizer_name("auto") is not None)
+    return HandVoice(talk, organs_of(args), manner)
 
 
 def board_hand(args: argparse.Namespace, board: Board) -> tuple[Hand, Keypads]:
     """Return the handheld on real hardware, its engine already waking."""
-    clock, buses, talk = SystemClock(), Buses(), Conversation()
+    clock, buses = SystemClock(), Buses()
     panel = OLEDPanel(buses.at(board.panel.bus or 0), board.panel.chip, board.panel.address)
     keypads = open_keypads(board, buses)
-    real_engine(args, talk)
-    hand = Hand(clock, panel, keypads, talk, language_of())
+    hand = Hand(clock, panel, keypads, real_voice(args), language_of())
     add_composer(hand)
     return hand, keypads
 
@@ -165,10 +176,10 @@ class Rig:
     clock: Clock
 
 
-def sim_rig(clock: Clock, keypad: KeySource, talk: Conversation, language: str) -> Rig:
+def sim_rig(clock: Clock, keypad: KeySource, voice: HandVoice, language: str) -> Rig:
     glass = SimulatedSSD1306()
     bus = ScriptedBus({0x3C: glass})
-    hand = Hand(clock, OLEDPanel(bus), keypad, talk, language)
+    hand = Hand(clock, OLEDPanel(bus), keypad, voice, language)
     return Rig(hand, glass, bus, clock)
 
 
@@ -179,6 +190,6 @@ def virtual_rig(model: Model, keypad: KeySource, language: str = "en", seed: int
     manner = replace(manner, max_bytes=120)
     companion = Companion(model, Soul.in_memory(), clock, manner)
     talk.engine = StepEngine(companion, clock)
-    rig = sim_rig(clock, keypad, talk, language)
+    rig = sim_rig(clock, keypad, HandVoice(talk, NO_ORGANS, VoiceManner()), language)
     talk.awake(None)
     return rig

@@ -26,7 +26,7 @@ from parrot.app.speech_organs import (
 )
 from parrot.base.audio import read_wav
 from parrot.base.errors import ConfigError
-from parrot.senses.microphone import Microphone
+from parrot.senses.microphone import Microphone, SoundMicrophone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +51,10 @@ def _final(heard: Heard | None) -> Iterator[str]:
 def run(args: argparse.Namespace) -> int:
     if args.wav and not len(read_wav(args.wav).samples):
         raise ConfigError(f"{args.wav}: holds no sound, expected some speech; record it again.")
-    ears = open_ears(args)
-    microphone = open_microphone(args.microphone, args.wav)
+    ears = open_ears(args.language, args.speech_threads)
+    microphone: Microphone = (
+        SoundMicrophone(read_wav(args.wav)) if args.wav else open_microphone(args.microphone)
+    )
     texts = []
     try:
         for text in utterances(microphone, ears):
