@@ -19,7 +19,8 @@ from parrot.app.learned import LearnedWords
 from parrot.app.loop import Hand
 from parrot.app.options import open_model, open_soul, say_progress, soul_path
 from parrot.app.persona import begin_as
-from parrot.app.speech_organs import NO_ORGANS, organs_of, recognizer_name
+from parrot.app.speech_organs import NO_ORGANS, can_hear, organs_of
+from parrot.app.voice_thread import Organs
 from parrot.base.clock import Clock, ManualClock, SystemClock
 from parrot.base.errors import DeviceError, FileError
 from parrot.base.i2c import I2CBus, ScriptedBus, SMBusI2C
@@ -152,8 +153,7 @@ def real_voice(args: argparse.Namespace) -> HandVoice:
     """
     talk = Conversation()
     talk.engine = EngineThread(waker(args), talk.awake)
-    manner = VoiceManner(is_on=recognizer_name("auto") is not None)
-    return HandVoice(talk, organs_of(args), manner)
+    return HandVoice(talk, organs_of(args), VoiceManner(is_on=can_hear()))
 
 
 def board_hand(args: argparse.Namespace, board: Board) -> tuple[Hand, Keypads]:
@@ -183,13 +183,19 @@ def sim_rig(clock: Clock, keypad: KeySource, voice: HandVoice, language: str) ->
     return Rig(hand, glass, bus, clock)
 
 
-def virtual_rig(model: Model, keypad: KeySource, language: str = "en", seed: int = 1) -> Rig:
+def virtual_rig(
+    model: Model,
+    keypad: KeySource,
+    language: str = "en",
+    seed: int = 1,
+    organs: Organs = NO_ORGANS,
+) -> Rig:
     """Return a newborn parrot in virtual time: the same keys give the same frames."""
     clock, talk = ManualClock(), Conversation()
     manner = Manner(seed=seed)
     manner = replace(manner, max_bytes=120)
     companion = Companion(model, Soul.in_memory(), clock, manner)
     talk.engine = StepEngine(companion, clock)
-    rig = sim_rig(clock, keypad, HandVoice(talk, NO_ORGANS, VoiceManner()), language)
+    rig = sim_rig(clock, keypad, HandVoice(talk, organs, VoiceManner()), language)
     talk.awake(None)
     return rig

@@ -55,11 +55,11 @@ def night_text(desk: Desk, figures: Mapping[str, object]) -> str:
     """Say what a night did, from the figures that the soul kept of it."""
     say = desk.say
     lines = {
-        "day_turns": say("{n} turns in the day."),
-        "crystals_new": say("{n} kept as memories."),
-        "crystals_merged": say("{n} memories merged with their twins."),
-        "packed_turns": say("{n} old turns packed small."),
-        "dreamt_turns": say("{n} turns lived again."),
+        "day_turns": say("Turns of the day: {n}."),
+        "crystals_new": say("Kept as memories: {n}."),
+        "crystals_merged": say("Twin memories merged: {n}."),
+        "packed_turns": say("Old turns packed: {n}."),
+        "dreamt_turns": say("Turns lived again: {n}."),
     }
     said = [line.format(n=figures[name]) for name, line in lines.items() if figures.get(name)]
     return "\n".join(said) or say("Nothing to put in order.")

@@ -73,6 +73,11 @@ def recognizer_name(language: str) -> str | None:
     return "sphinx" if language == "en" and find_spec("pocketsphinx") else None
 
 
+def can_hear() -> bool:
+    """Whether ears are installed: a recognizer of some language, and the voice detector."""
+    return has("silero") and recognizer_name("auto") is not None
+
+
 def open_recognizer(language: str, n_threads: int = 1) -> Recognizer:
     """Raises: ConfigError when nothing installed can hear `language`."""
     name, home = recognizer_name(language), speech_folder()
