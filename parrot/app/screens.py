@@ -74,6 +74,8 @@ class HomeScreen:
         talk = self._desk.talk
         if talk.is_answering or self._desk.voice.is_speaking:
             self._spoke_ms = now_ms
+        elif not reply_of(talk):
+            self._spoke_ms = None  # the talk went elsewhere
         is_talking = self._spoke_ms is not None and now_ms - self._spoke_ms < LEAVE_MS
         if not is_talking:
             self._spoke_ms = None
