@@ -179,6 +179,7 @@ class VoiceThread:
 
     def _set(self, language: str, is_hands_free: bool) -> None:
         self._is_hands_free = is_hands_free
+        self._told.pop("ears", None)
         if language != self._language:
             self._language, self._dialogue = language, None
         if self._dialogue is None:
