@@ -28,12 +28,11 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 
-from parrot.app.assemble import Rig, add_composer, sim_rig, waker
+from parrot.app.assemble import Rig, add_composer, no_organs, sim_rig, waker
 from parrot.app.conversation import Conversation
 from parrot.app.engine_thread import EngineThread
 from parrot.app.hand_voice import HandVoice, VoiceManner
 from parrot.app.loop import TICK_MS
-from parrot.app.speech_organs import NO_ORGANS
 from parrot.base.clock import SystemClock
 from parrot.engine.model import Model
 from parrot.senses.live_keypad import LiveKeypad
@@ -81,7 +80,7 @@ class LiveHand:
                          fresh=True, persona=None)  # fmt: skip
         self.keypad, talk = LiveKeypad(), Conversation()
         talk.engine = EngineThread(waker(args), talk.awake)
-        voice = HandVoice(talk, NO_ORGANS, VoiceManner())
+        voice = HandVoice(talk, no_organs, VoiceManner())
         self.rig: Rig = sim_rig(SystemClock(), self.keypad, voice, "en")
         self.talk, self.hand = talk, self.rig.hand
         add_composer(self.hand)

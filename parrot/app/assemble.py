@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parrot.app.board import Board
 from parrot.app.catalogue import language_of
@@ -19,8 +19,7 @@ from parrot.app.learned import LearnedWords
 from parrot.app.loop import Hand
 from parrot.app.options import open_model, open_soul, say_progress, soul_path
 from parrot.app.persona import begin_as
-from parrot.app.speech_organs import NO_ORGANS, can_hear, organs_of
-from parrot.app.voice_thread import Organs
+from parrot.app.speech_installed import can_hear
 from parrot.base.clock import Clock, ManualClock, SystemClock
 from parrot.base.errors import DeviceError, FileError
 from parrot.base.i2c import I2CBus, ScriptedBus, SMBusI2C
@@ -40,6 +39,9 @@ from parrot.senses.matrix import MatrixKeypad
 from parrot.senses.pinyin_table import PinyinTable
 from parrot.senses.serial_keypad import open_serial_keypad
 from parrot.senses.t9 import T9
+
+if TYPE_CHECKING:
+    from parrot.app.voice_thread import Organs
 
 PINYIN_PATH = Path(__file__).parents[1] / "assets" / "pinyin.bin"
 
@@ -153,7 +155,20 @@ def real_voice(args: argparse.Namespace) -> HandVoice:
     """
     talk = Conversation()
     talk.engine = EngineThread(waker(args), talk.awake)
-    return HandVoice(talk, organs_of(args), VoiceManner(is_on=can_hear()))
+
+    def organs() -> Organs:
+        from parrot.app.speech_organs import organs_of
+
+        return organs_of(args)
+
+    return HandVoice(talk, organs, VoiceManner(is_on=can_hear()))
+
+
+def no_organs() -> Organs:
+    """Return ears and a mouth for keys in virtual time: there is no sound in it."""
+    from parrot.app.speech_organs import NO_ORGANS
+
+    return NO_ORGANS
 
 
 def board_hand(args: argparse.Namespace, board: Board) -> tuple[Hand, Keypads]:
@@ -188,7 +203,7 @@ def virtual_rig(
     keypad: KeySource,
     language: str = "en",
     seed: int = 1,
-    organs: Organs = NO_ORGANS,
+    organs: Callable[[], Organs] = no_organs,
 ) -> Rig:
     """Return a newborn parrot in virtual time: the same keys give the same frames."""
     clock, talk = ManualClock(), Conversation()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from parrot.app.engine_thread import Engine, Job
-from parrot.app.mouth import Mouth
 from parrot.app.persona import become
 from parrot.base.errors import ParrotError
 from parrot.base.text import clean_text
@@ -23,6 +23,9 @@ from parrot.mind.confidence import RECENT_TURNS, sureness
 from parrot.mind.entry import Name
 from parrot.mind.memory import Crystal
 from parrot.mind.turn import Turn, begun
+
+if TYPE_CHECKING:
+    from parrot.app.mouth import Mouth
 
 N_RECENT = 200  # turns a screen can scroll back through
 N_NIGHTS = 30  # that the diary shows

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from parrot.app.conversation import Conversation
-from parrot.app.voice_thread import Listener, Organs, VoiceThread
 from parrot.base.errors import FormatError
+
+if TYPE_CHECKING:
+    from parrot.app.voice_thread import Organs, VoiceThread
 
 SETTING = "hand.voice"
 LANGUAGES = ("auto", "en", "zh")
@@ -34,9 +37,12 @@ class VoiceManner:
 
 
 class HandVoice:
-    """Ears and mouth, if the owner wants them. Borrows `talk`; `close` ends its thread."""
+    """Ears and mouth, if the owner wants them: what they need is imported only then, by `organs`.
+    Borrows `talk`; `close` ends the thread."""
 
-    def __init__(self, talk: Conversation, organs: Organs, manner: VoiceManner) -> None:
+    def __init__(
+        self, talk: Conversation, organs: Callable[[], Organs], manner: VoiceManner
+    ) -> None:
         self.talk, self._organs, self.manner = talk, organs, manner
         self._thread: VoiceThread | None = None
         self._ending: list[VoiceThread] = []
@@ -107,12 +113,7 @@ class HandVoice:
             self._close()
             return
         if self._thread is None:
-            listener = Listener(
-                self._partial, self._heard, self.talk.stop, self._trouble, self._ended
-            )
-            self._thread = VoiceThread(
-                self._organs, listener, lambda: self.talk.is_answering, manner.language
-            )
+            self._thread = self._open()
             self.talk.mouth = self._thread.mouth
         self._thread.mouth.voice.speed, self._thread.mouth.volume = manner.speed, manner.volume
         self._thread.listen(manner.language, manner.is_hands_free)
@@ -141,6 +142,14 @@ class HandVoice:
         self._ending.clear()
 
     # ---- inside
+
+    def _open(self) -> VoiceThread:
+        from parrot.app.voice_thread import Listener, VoiceThread
+
+        listener = Listener(self._partial, self._heard, self.talk.stop, self._trouble, self._ended)
+        return VoiceThread(
+            self._organs(), listener, lambda: self.talk.is_answering, self.manner.language
+        )
 
     def _close(self) -> None:
         if self._thread is not None:

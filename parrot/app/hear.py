@@ -18,12 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parrot.app.ears import Ears, Heard
-from parrot.app.speech_organs import (
-    add_device_options,
-    add_language_option,
-    open_ears,
-    open_microphone,
-)
+from parrot.app.speech_installed import add_device_options, add_language_option
+from parrot.app.speech_organs import open_ears, open_microphone
 from parrot.base.audio import read_wav
 from parrot.base.errors import ConfigError
 from parrot.senses.microphone import Microphone, SoundMicrophone

@@ -15,7 +15,7 @@ import sys
 from parrot.app import board, loop
 from parrot.app.options import add_model_options, add_soul_option
 from parrot.app.persona import add_persona_option
-from parrot.app.speech_organs import add_device_options, add_threads_option
+from parrot.app.speech_installed import add_device_options, add_threads_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from parrot.app.options import add_model_options, add_soul_option
 from parrot.app.persona import add_persona_option
-from parrot.app.speech_organs import add_device_options, add_threads_option
+from parrot.app.speech_installed import add_device_options, add_threads_option
 from parrot.base.clock import ManualClock, SystemClock
 from parrot.base.errors import ConfigError
 from parrot.base.files import file_error, read_file, replace_file

@@ -16,7 +16,7 @@ from shutil import which
 import numpy as np
 
 from parrot.app.ears import Ears
-from parrot.app.speech_packages import speech_folder
+from parrot.app.speech_installed import PORTAUDIO, has, recognizer_name, speech_folder, voice_name
 from parrot.app.voice_thread import Organs
 from parrot.base.audio import Sound, level, read_wav
 from parrot.base.errors import ConfigError
@@ -30,52 +30,6 @@ from parrot.senses.recognizer import Recognizer
 from parrot.senses.vad import Endpointer, Hush, Patience, Silero
 
 RATE_HZ = 16_000  # of the doctor's tone
-PORTAUDIO = "sounddevice"  # the package; devices are named sounddevice:NAME
-LANGUAGES = ("auto", "en", "zh")
-
-
-def add_language_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--language", choices=LANGUAGES, default="auto", help="what is spoken (default: auto)"
-    )
-    add_threads_option(parser)
-
-
-def add_threads_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--speech-threads", type=int, default=1, metavar="N", help="for ears and voice (default: 1)"
-    )
-
-
-def has(name: str) -> bool:
-    """Whether a set of weights is there."""
-    return (speech_folder() / name / "manifest.json").is_file()
-
-
-def has_files(name: str) -> bool:
-    """Whether the owner brought files into the folder `name`."""
-    folder = speech_folder() / name
-    return folder.is_dir() and any(folder.glob("*.onnx"))
-
-
-def recognizer_name(language: str) -> str | None:
-    """Return which engine would hear `language`, None when nothing can."""
-    if has_files("sensevoice"):
-        return "sensevoice"
-    if language == "auto":
-        if has("whisper"):
-            return "whisper"
-        return recognizer_name("en")
-    if language == "en" and has("moonshine"):
-        return "moonshine"
-    if has("whisper"):
-        return "whisper"
-    return "sphinx" if language == "en" and find_spec("pocketsphinx") else None
-
-
-def can_hear() -> bool:
-    """Whether ears are installed: a recognizer of some language, and the voice detector."""
-    return has("silero") and recognizer_name("auto") is not None
 
 
 def open_recognizer(language: str, n_threads: int = 1) -> Recognizer:
@@ -114,14 +68,6 @@ def open_ears(language: str, n_threads: int = 1) -> Ears:
     return Ears(open_endpointer(), open_recognizer(language, n_threads))
 
 
-def voice_name(language: str) -> str:
-    """Return which engine would speak `language`; espeak-ng when nothing better is there."""
-    if language == "zh" and has_files("melotts"):
-        return "melotts"
-    name = {"en": "hibari", "zh": "baker"}[language]
-    return name if has(name) else "espeak"
-
-
 def _open_synthesizer(language: str, n_threads: int) -> Synthesizer:
     name, home = voice_name(language), speech_folder()
     if name == "melotts":
@@ -148,16 +94,6 @@ def open_voice(n_threads: int = 1) -> Voice:
         return lambda: _open_synthesizer(language, n_threads)
 
     return Voice({language: opener(language) for language in ("en", "zh")})
-
-
-def add_device_options(parser: argparse.ArgumentParser, *, ears: bool, mouth: bool) -> None:
-    also = f"or {PORTAUDIO}:NAME, through the package sounddevice"
-    if ears:
-        parser.add_argument("--microphone", default="default", metavar="NAME",
-                            help=f"ALSA device, see: arecord -L; {also}")  # fmt: skip
-    if mouth:
-        parser.add_argument("--speaker", default="default", metavar="NAME",
-                            help=f"ALSA device, see: aplay -L; {also}")  # fmt: skip
 
 
 def open_microphone(device: str) -> Microphone:

@@ -36,12 +36,8 @@ from parrot.app.options import (
     soul_path,
     wake,
 )
-from parrot.app.speech_organs import (
-    add_device_options,
-    add_language_option,
-    open_ears,
-    organs_of,
-)
+from parrot.app.speech_installed import add_device_options, add_language_option
+from parrot.app.speech_organs import open_ears, organs_of
 from parrot.app.voice_thread import Organs
 from parrot.base.audio import read_wav, write_wav
 from parrot.base.errors import ConfigError
@@ -178,7 +174,9 @@ def _open(args: argparse.Namespace, organs: Organs) -> HandVoice:
     talk = Conversation()
     talk.engine = EngineThread(waker, talk.awake)
     is_hands_free = args.hands_free or args.wav is not None
-    voice = HandVoice(talk, organs, VoiceManner(True, is_hands_free, args.edit, args.language))
+    voice = HandVoice(
+        talk, lambda: organs, VoiceManner(True, is_hands_free, args.edit, args.language)
+    )
     voice.apply()
     return voice
 

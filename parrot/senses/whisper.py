@@ -3,9 +3,9 @@
 
 Whisper was trained on windows of thirty seconds; filled with silence they cost a second of work for
 a second of speech. Eight seconds of silence after the speech cost a third of that, and are read
-better than six; under five it begins to loop. Tokens are capped by the length of the sound, and a phrase that
-repeats ends the reading. Source: Radford et al., arXiv:2212.04356; its log-mel front end is
-restated here.
+better than six; under five it begins to loop. Tokens are capped by the length of the sound, and a
+phrase that repeats ends the reading. Source: Radford et al., arXiv:2212.04356; its log-mel front
+end is restated here.
 """
 
 from __future__ import annotations

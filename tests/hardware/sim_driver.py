@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from parrot.app.assemble import PINYIN_PATH, Rig, add_composer, virtual_rig
-from parrot.app.speech_organs import NO_ORGANS
+from collections.abc import Callable
+
+from parrot.app.assemble import PINYIN_PATH, Rig, add_composer, no_organs, virtual_rig
 from parrot.app.voice_thread import Organs
 from parrot.base.clock import ManualClock
 from parrot.engine.model import Model
@@ -21,7 +22,7 @@ class SimHand:
         model: Model,
         language: str = "en",
         keypad: LiveKeypad | None = None,
-        organs: Organs = NO_ORGANS,
+        organs: Callable[[], Organs] = no_organs,
     ) -> None:
         self.keypad = keypad or LiveKeypad()
         self.rig: Rig = virtual_rig(model, self.keypad, language, organs=organs)

@@ -35,7 +35,7 @@ def doubles() -> Doubles:
 
 @pytest.fixture
 def sim(model: Model, doubles: Doubles) -> Iterator[SimHand]:
-    sim = SimHand(model, organs=doubles.organs())
+    sim = SimHand(model, organs=doubles.organs)
     sim.hand.voice.change(is_on=True)
     sim.wait(100)
     yield sim
@@ -120,7 +120,7 @@ def test_silence_is_said_to_hold_no_words(sim: SimHand, doubles: Doubles) -> Non
 
 def test_a_stops_the_voice_within_200_ms_and_nothing_is_spoken_after(model: Model) -> None:
     doubles = Doubles(SlowSpeaker(16_000))
-    sim = SimHand(model, organs=doubles.organs())
+    sim = SimHand(model, organs=doubles.organs)
     sim.hand.voice.change(is_on=True)
     sim.wait(100)
     sim.hand.talk.say("Tell me a story.")
@@ -181,7 +181,8 @@ def test_without_ears_one_sentence_says_what_to_do_and_talk_goes_on(model: Model
         raise ConfigError("ears: nothing installed hears 'auto'; run: parrot speech install en.")
 
     doubles = Doubles()
-    sim = SimHand(model, organs=replace(doubles.organs(), open_ears=deaf))  # type: ignore[arg-type]
+    organs = replace(doubles.organs(), open_ears=deaf)  # type: ignore[arg-type]
+    sim = SimHand(model, organs=lambda: organs)
     sim.hand.voice.change(is_on=True)
     assert "parrot speech install en" in told(sim)
     sim.tap("A")
@@ -199,7 +200,7 @@ def test_without_a_microphone_one_sentence_says_so(model: Model) -> None:
         raise DeviceMissing("arecord: the microphone does not answer; plug it in.", device="x")
 
     organs = replace(Doubles().organs(), open_microphone=absent)  # type: ignore[arg-type]
-    sim = SimHand(model, organs=organs)
+    sim = SimHand(model, organs=lambda: organs)
     sim.hand.voice.change(is_on=True)
     sim.wait(100)
     sim.tap("D")

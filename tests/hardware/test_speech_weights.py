@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from parrot.app.cli import main
-from parrot.app.speech_organs import has, open_endpointer, open_recognizer, open_voice
+from parrot.app.speech_installed import has
+from parrot.app.speech_organs import open_endpointer, open_recognizer, open_voice
 from parrot.base.audio import EAR_HZ, Samples, resampled
 from parrot.senses.microphone import BLOCK
 from parrot.senses.transcript import written
