@@ -204,7 +204,7 @@ def test_text_does_not_wait_for_a_speaker_that_is_away() -> None:
     mouth.wait()
     begun = time.monotonic()
     mouth.feed("One, and two, and three. " * 60, reply)  # 120 clauses, 6 s of waiting each in turn
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
     back.set()
     mouth.feed("Hello again. ", reply)
     mouth.finish(reply)
