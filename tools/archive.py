@@ -19,14 +19,14 @@ class Entry:
     link: str = ""
 
 
-def tar_of(entries: Mapping[str, Entry], prefix: str = "") -> bytes:
-    """Return a tar of `entries`, sorted by name, every folder before what is in it.
+def tar_of(entries: Mapping[str, Entry], prefix: str = "", first: str = "") -> bytes:
+    """Return a tar of `entries`, sorted by name but for `first`, folders before what is in them.
 
-    Names are relative; `prefix` ("./", "parrot-1.0/") is put before each.
+    Names are relative; `prefix` ("./") is put before each.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in sorted(_folders(entries) | set(entries)):
+        for name in sorted(_folders(entries) | set(entries), key=lambda name: (name != first, name)):
             member = tarfile.TarInfo(prefix + name)
             entry = entries.get(name)
             if entry is None:
