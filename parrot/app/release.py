@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,7 @@ class Root:
         return self.release(name)
 
     def starts_on_trial(self) -> int | None:
-        """Return how often the release that runs was started without proving itself; None: it has."""
+        """Return how often the release that runs was started unproved; None: it proved itself."""
         return next((int(path.suffix[1:]) for path in self._trials("current")), None)
 
     def _trials(self, folder: str) -> list[Path]:
