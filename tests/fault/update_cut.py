@@ -3,9 +3,9 @@
 
     python -m tests.fault.update_cut FOLDER
 
-Every open for writing, rename, removal, link, new folder and child process of Python passes an audit
-hook; a forked child dies there, at the k-th, for every k. What it leaves must start as the old
-release or as the new one, whole, and the same update must then succeed. The same for going back.
+Every open for writing, rename, removal, link, new folder and child process of Python passes an
+audit hook; a forked child dies there, at the k-th, for every k. What it leaves must start as the
+old release or as the new one, whole, and the same update must then succeed. So for going back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from parrot.app.cli import main
@@ -26,8 +25,8 @@ ENTRIES = {version: entries_of(version=version) for version in ("1.0", "2.0")}
 _EVENTS = {"os.rename", "os.remove", "os.symlink", "os.mkdir", "os.rmdir", "subprocess.Popen"}
 
 
-def dies_at(k: int, folder: Path, act: Callable[[], object]) -> bool:
-    """Let a child do `act` and die before its k-th change below `folder`; say whether it did."""
+def dies_at(k: int, root: Path, word: str) -> bool:
+    """Let a child update `root` and die before its k-th change there; say whether it did."""
     child = os.fork()
     if child:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -41,13 +40,13 @@ def dies_at(k: int, folder: Path, act: Callable[[], object]) -> bool:
         is_change = event in _EVENTS
         if event == "open" and isinstance(arguments[2], int):
             is_change = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        if is_change and str(folder) in str(arguments[0:2]):
+        if is_change and str(root) in str(arguments[0:2]):
             if seen == k:
                 os._exit(CUT)
             seen += 1
 
     sys.addaudithook(hook)
-    os._exit(1 if act() else 0)
+    os._exit(main(["update", "--root", str(root), word]))
 
 
 def start(root: Path) -> str:
@@ -75,7 +74,7 @@ def updates(folder: Path, soul: Path) -> str:
     k, is_cut = 0, True
     while is_cut:
         root = root_with(folder / "opt")
-        is_cut = dies_at(k, root, lambda: main(["update", "--root", str(root), str(path)]))
+        is_cut = dies_at(k, root, str(path))
         seen[check(k, root, False)] += 1
         if Root(root).name_of("current") == "1.0":
             if main(["update", "--root", str(root), str(path)]):
@@ -100,7 +99,7 @@ def rollbacks(folder: Path) -> str:
         root = root_with(folder / "opt")
         main(["update", "--root", str(root), str(path)])
         Root(root).confirm()
-        is_cut = dies_at(k, root, lambda: main(["update", "--root", str(root), "--rollback"]))
+        is_cut = dies_at(k, root, "--rollback")
         check(k, root, True)
         if not is_cut and Root(root).name_of("current") != "1.0":
             raise SystemExit("update_cut: it did not go back")

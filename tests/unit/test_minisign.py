@@ -57,7 +57,7 @@ def test_every_changed_byte_of_the_file_is_noticed(signed: Path) -> None:
         blob = bytearray(b"hello\n")
         blob[i] ^= 1
         signed.write_bytes(blob)
-        with pytest.raises(SignatureError, match="not the bytes that maker.pub signed"):
+        with pytest.raises(SignatureError, match=r"not the bytes that maker\.pub signed"):
             check(signed)
     for blob in (b"", b"hello", b"hello\n\n"):
         signed.write_bytes(blob)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`parrot update`: what takes over, what is refused with one sentence, and how a board goes back."""
+"""`parrot update`: what takes over, what is refused in one sentence, how a board goes back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import parrot
 from parrot.app import release, update
 from parrot.app.cli import main
 from parrot.app.release import Proof, Root
@@ -141,8 +140,8 @@ def test_the_loop_proves_a_release_after_twenty_seconds_and_once(
 ) -> None:
     mark = root / "releases/1.0/trial.2"
     mark.touch()
-    home = root / "releases/1.0/lib/parrot/__init__.py"
-    monkeypatch.setattr(parrot, "__file__", str(home))
+    home = root / "releases/1.0/lib/parrot/app/release.py"
+    monkeypatch.setattr(release, "__file__", str(home))
     proof = Proof(100.0)
     proof.feed(119.9)
     assert mark.exists()
