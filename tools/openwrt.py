@@ -2,9 +2,9 @@
 """Pack a release for OpenWrt: an .ipk for opkg (up to 24.10), a tarball with installer for all.
 
 Both put the same files in place: a release below /opt/parrot (board/UPDATES.md), a service of
-procd, its settings in UCI, and what sysupgrade keeps. Python and numpy come from OpenWrt's feed. One
-.ipk serves all routers of one processor: `preinst` looks at the machine. The same wheels give the
-same bytes.
+procd, its settings in UCI, and what sysupgrade keeps. Python and numpy come from OpenWrt's feed.
+One .ipk serves all routers of one processor: `preinst` looks at the machine. The same wheels give
+the same bytes.
 
 examples:
   python -m tools.wheels --target aarch64-linux-musl --out dist
