@@ -102,12 +102,12 @@ class CardServer(threading.Thread):
 
     def _serve(self, stream: socket.socket) -> None:
         while True:
-            head = _REQUEST.unpack(_exactly(stream, _REQUEST.size))
+            head = _REQUEST.unpack(exactly(stream, _REQUEST.size))
             magic, flags, kind, handle, offset, size = head
             if magic != _REQUEST_MAGIC or kind == _DISCONNECT:
                 return
             fault, answer = 0, b""
-            data = _exactly(stream, size) if kind == _WRITE else b""
+            data = exactly(stream, size) if kind == _WRITE else b""
             if kind > _FLUSH or offset + size > self._card.size:
                 fault = _EINVAL
             elif kind == _READ:
@@ -122,11 +122,11 @@ class CardServer(threading.Thread):
 def _negotiate(stream: socket.socket, size: int) -> bool:
     """Agree on the one export; say whether requests follow."""
     stream.sendall(_INIT + _OPTION + struct.pack(">H", _FIXED_NEWSTYLE | _NO_ZEROES))
-    (client,) = struct.unpack(">I", _exactly(stream, 4))
+    (client,) = struct.unpack(">I", exactly(stream, 4))
     export = struct.pack(">QH", size, _HAS_FLAGS | _SEND_FLUSH | _SEND_FUA)
     while True:
-        magic, option, length = struct.unpack(">8sII", _exactly(stream, 16))
-        _exactly(stream, length)
+        magic, option, length = struct.unpack(">8sII", exactly(stream, 16))
+        exactly(stream, length)
         if magic != _OPTION or option == _ABORT:
             return False
         if option == _EXPORT_NAME:
@@ -145,7 +145,7 @@ def _reply(stream: socket.socket, option: int, kind: int, body: bytes = b"") -> 
     stream.sendall(struct.pack(">QIII", _REPLY_MAGIC, option, kind, len(body)) + body)
 
 
-def _exactly(stream: socket.socket, size: int) -> bytes:
+def exactly(stream: socket.socket, size: int) -> bytes:
     received = bytearray()
     while len(received) < size:
         chunk = stream.recv(size - len(received))

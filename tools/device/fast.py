@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast guest: the image's Debian root with a first process of our own, which boots in seconds."""
+"""The fast guest: the image's Debian root with a first process of our own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from parrot.base.files import replace_file
 from tools.image.disk import make_ext4, size_mib
 from tools.image.kernel import initrd, with_needs
-from tools.image.root import BaseRoot, base_root
+from tools.image.root import BaseRoot, base_root, compile_tree
 from tools.image.stage import stage_bare
 
 GUEST = Path(__file__).parent / "guest"
@@ -41,6 +41,7 @@ def fast_guest(cache: Path, apps: Path, out: Path) -> GuestFiles:
         for path in tree.glob(name):
             shutil.rmtree(path)
     shutil.copytree(apps, tree / "opt/parrot", symlinks=True)
+    compile_tree(tree, tree / "opt/parrot")
     (tree / "var/lib/parrot").mkdir(parents=True)
     shutil.copytree(GUEST, tree / "guest")
     make_ext4(files.disk, "parrot-root", size_mib(tree, 0.15, 48), tree)
@@ -52,7 +53,9 @@ def fast_guest(cache: Path, apps: Path, out: Path) -> GuestFiles:
 
 def keep_modules(base: BaseRoot, tree: Path, names: list[str]) -> None:
     """Leave only the modules of `names` and what they need."""
-    kept = {path.relative_to(base.path) for path in with_needs(base.path, base.kernel, names)}
+    kept = {
+        path.relative_to(base.path.resolve()) for path in with_needs(base.path, base.kernel, names)
+    }
     for path in (tree / "usr/lib/modules").rglob("*.ko"):
         if path.relative_to(tree) not in kept:
             path.unlink()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running QEMU: an arm64 board with our USB adapter, a serial pad, a keyboard and a sound card."""
+"""A running QEMU: an arm64 board with our USB adapter, serial pad, keyboard and sound card."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ class Machine:
     """
 
     def __init__(
-        self, folder: Path, files: GuestFiles, adapter: TinyUsbI2C, card: FickleCard, append: str = ""
+        self,
+        folder: Path,
+        files: GuestFiles,
+        adapter: TinyUsbI2C,
+        card: FickleCard,
+        append: str = "",
     ) -> None:
         need("qemu-system-aarch64")
         folder.mkdir(parents=True)

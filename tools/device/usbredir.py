@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An I2C bus for a QEMU guest, made of Python.
 
-QEMU's device `usb-redir` speaks the usbredir protocol over a socket. On the other end of it stands
-this file and is an i2c-tiny-usb adapter: the guest's stock kernel driver binds it, so that the guest
-has a real /dev/i2c-N, and every message arrives at the chips of a `ScriptedBus`.
+QEMU's device `usb-redir` speaks the usbredir protocol over a socket. On the other end of it
+stands this file and is an i2c-tiny-usb adapter: the guest's stock kernel driver binds it, so that
+the guest has a real /dev/i2c-N, and every message arrives at the chips of a `ScriptedBus`.
 
 Source: usbredirproto.h 0.7 (packets, capabilities), the Linux driver i2c-tiny-usb.c (its commands),
         USB 1.1 chapter 9 (descriptors).
@@ -24,7 +24,9 @@ SET_CONFIGURATION, GET_CONFIGURATION, CONFIGURATION = 6, 7, 8
 SET_ALTERNATE, GET_ALTERNATE, ALTERNATE = 9, 10, 11
 CONTROL = 100
 CAP_DEVICE_VERSION, CAP_MAX_PACKET, CAP_IDS_64, CAP_BULK_32 = 1 << 1, 1 << 4, 1 << 5, 1 << 6
-CAPS = CAP_DEVICE_VERSION | CAP_MAX_PACKET | CAP_IDS_64 | CAP_BULK_32  # QEMU's xhci wants the last 3
+CAPS = (
+    CAP_DEVICE_VERSION | CAP_MAX_PACKET | CAP_IDS_64 | CAP_BULK_32
+)  # QEMU's xhci wants the last 3
 VERSION_SIZE = 64
 STALL = 4  # usb_redir_stall
 

@@ -26,7 +26,7 @@ _COPY = 4 * MIB
 
 @dataclass(frozen=True)
 class Partition:
-    """A file system in a file. `kind` is "boot" (FAT) or "linux"; `label` is on partition and fs."""
+    """A file system in a file. `kind` is "boot" (FAT) or "linux"."""
 
     label: str
     kind: str
@@ -93,7 +93,9 @@ def settle_times(tree: Path) -> None:
 def table_script(table: str, partitions: Sequence[Partition], name: str) -> tuple[str, int]:
     """Return sfdisk's script and the size of the disk in MiB."""
     if table not in ("gpt", "dos"):
-        raise ConfigError(f"table: {table!r}, expected gpt or dos; correct image.toml.", key="table")
+        raise ConfigError(
+            f"table: {table!r}, expected gpt or dos; correct image.toml.", key="table"
+        )
     number = uuid.UUID(steady_uuid(name))
     own = str(number).upper() if table == "gpt" else f"0x{number.hex[:8]}"
     lines = [f"label: {table}", f"label-id: {own}", "unit: sectors"]

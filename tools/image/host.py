@@ -18,7 +18,7 @@ PACKAGES = {
     "systemd-sysusers": "systemd", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs", "resize2fs": "e2fsprogs", "tune2fs": "e2fsprogs", "sfdisk": "fdisk",
     "mkfs.vfat": "dosfstools", "mcopy": "mtools", "mmd": "mtools", "bmaptool": "bmap-tools",
-    "zstd": "zstd", "modprobe": "kmod", "depmod": "kmod", "cpio": "cpio", "fdtput": "device-tree-compiler",
+    "zstd": "zstd", "modprobe": "kmod", "depmod": "kmod", "fdtput": "device-tree-compiler",
     "fdtget": "device-tree-compiler", "apt-get": "apt", "qemu-system-aarch64": "qemu-system-arm",
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ _FOLDERS = ("bin", "dev", "proc", "sys", "root", "modules")
 
 def initrd(root: Path, kernel: str, modules: list[str]) -> bytes:
     """Return the compressed archive; `modules` are loaded in this order, each after its needs."""
-    entries: dict[str, tuple[int, bytes]] = {name: (stat.S_IFDIR | 0o755, b"") for name in _FOLDERS}
+    entries: dict[str, tuple[int, bytes]] = dict.fromkeys(_FOLDERS, (stat.S_IFDIR | 0o755, b""))
     entries["bin/busybox"] = (stat.S_IFREG | 0o755, (root / "usr/bin/busybox").read_bytes())
     entries["bin/sh"] = (stat.S_IFLNK | 0o777, b"busybox")
     entries["init"] = (stat.S_IFREG | 0o755, INIT.read_bytes())
@@ -33,7 +33,7 @@ def with_needs(root: Path, kernel: str, modules: list[str]) -> list[Path]:
         for line in shown.splitlines():
             verb, *rest = line.split()
             if verb == "insmod":  # the other verb is "builtin"
-                found[Path(rest[0])] = None
+                found[Path(rest[0]).resolve()] = None  # /lib leads to /usr/lib
     return list(found)
 
 

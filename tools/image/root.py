@@ -3,8 +3,8 @@
 
 mmdebstrap only unpacks the packages: configuring them under qemu-user takes minutes and is not the
 same twice. What their scripts would have done for a machine like ours is little, and is done here:
-users, the loader's cache, the linear algebra that numpy loads, byte code. Debian 12 is taken because
-its Python is 3.11, as on the host: byte code made here is what the board reads.
+users, the loader's cache, the linear algebra that numpy loads, byte code. Debian 12 is taken as
+its Python is 3.11, like the host's: byte code made here is what the board reads.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ LEFT_OUT = (
     "usr/share/perl", "usr/lib/aarch64-linux-gnu/perl", "usr/lib/aarch64-linux-gnu/gconv",
     "usr/lib/klibc", "usr/share/sounds", "usr/lib/python3/dist-packages/numpy/*/tests",
     "usr/lib/python3/dist-packages/numpy/tests", "usr/lib/python3.11/test",
-    "usr/lib/modules/*/kernel/drivers/infiniband", "usr/lib/modules/*/kernel/drivers/media",
+    "usr/lib/modules/*/kernel/drivers/infiniband",
+    "usr/lib/modules/*/kernel/drivers/media/[!m]*",
     "usr/lib/modules/*/kernel/drivers/scsi", "usr/lib/modules/*/kernel/drivers/gpu/drm/amd",
     "usr/lib/modules/*/kernel/drivers/gpu/drm/nouveau",
     "usr/lib/modules/*/kernel/drivers/gpu/drm/radeon",

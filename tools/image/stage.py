@@ -14,7 +14,7 @@ from tools.image.root import BaseRoot
 BOARDS = Path("board")
 COMMON = BOARDS / "common" / "root"
 SYSTEM = "etc/systemd/system"
-# Units that Debian starts and that a parrot without network, users or a writable root does not need.
+# Units of Debian that a parrot without network, users or a writable root does not need.
 MASKED = (
     "alsa-restore.service", "alsa-state.service", "apt-daily.timer", "apt-daily-upgrade.timer",
     "dev-hugepages.mount", "e2scrub_reap.service", "getty-static.service",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in the guest: prints every turn as soon as another program can read it from the soul.
 
-One line of JSON a turn, after "turn: ". What SQLite shows to a second reader has been committed, and
-a commit that has returned has been flushed. "cpu: " and seconds tells what the guest computed so far.
+One line of JSON a turn, after "turn: ". What SQLite shows to a second reader has been committed,
+and what has been committed has been flushed. "cpu: " tells the seconds computed so far.
 """
 
 from __future__ import annotations
