@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from parrot.app import board, loop
 from parrot.app.options import add_model_options, add_soul_option
+from parrot.app.release import Proof
+from parrot.base.errors import FileError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +49,15 @@ def run(args: argparse.Namespace) -> int:
     from parrot.app.assemble import board_hand
 
     hand, keypads = board_hand(args, profile)
-    faults = Faults()
+    faults, proof = Faults(), Proof(time.monotonic())
 
     def watch() -> None:
         faults.tell("panel", hand.panel_fault)
         faults.tell("keys", keypads.fault)
+        try:
+            proof.feed(time.monotonic())
+        except FileError as exc:
+            faults.tell("release", exc)
 
     try:
         loop.run(hand, watch)
