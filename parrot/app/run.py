@@ -17,6 +17,7 @@ from parrot.app import board, loop
 from parrot.app.options import add_model_options, add_soul_option
 from parrot.app.release import Proof
 from parrot.base.errors import FileError
+from parrot.base.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +50,12 @@ def run(args: argparse.Namespace) -> int:
     from parrot.app.assemble import board_hand
 
     hand, keypads = board_hand(args, profile)
-    faults, proof = Faults(), Proof(time.monotonic())
+    faults, proof, service = Faults(), Proof(time.monotonic()), Service()
 
     def watch() -> None:
         faults.tell("panel", hand.panel_fault)
         faults.tell("keys", keypads.fault)
+        service.turn(time.monotonic())
         try:
             proof.feed(time.monotonic())
         except FileError as exc:
