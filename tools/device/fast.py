@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parrot.base.files import replace_file
+from tools.image.apps import write_apps
 from tools.image.disk import make_ext4, size_mib
 from tools.image.kernel import initrd, with_needs
 from tools.image.root import BaseRoot, base_root, compile_tree
@@ -29,8 +30,8 @@ class GuestFiles:
     disk: Path
 
 
-def fast_guest(cache: Path, apps: Path, out: Path) -> GuestFiles:
-    """Make the guest that runs the parrot in `apps`, a folder laid out as /opt/parrot."""
+def fast_guest(cache: Path, out: Path) -> GuestFiles:
+    """Make the guest that runs this parrot."""
     base = base_root(cache)
     files = GuestFiles(out / "vmlinuz", out / "initrd.gz", out / "root.ext4")
     tree = out / "tree"
@@ -40,7 +41,7 @@ def fast_guest(cache: Path, apps: Path, out: Path) -> GuestFiles:
     for name in ("usr/lib/linux-image-*", "usr/share/doc", "usr/share/zoneinfo"):
         for path in tree.glob(name):
             shutil.rmtree(path)
-    shutil.copytree(apps, tree / "opt/parrot", symlinks=True)
+    write_apps(cache, tree / "opt/parrot")
     compile_tree(tree, tree / "opt/parrot")
     (tree / "var/lib/parrot").mkdir(parents=True)
     shutil.copytree(GUEST, tree / "guest")

@@ -178,13 +178,13 @@ def _compile(root: Path) -> None:
         compile_tree(root, root / folder)
 
 
-def compile_tree(root: Path, folder: Path) -> None:
-    """Leave byte code beside every module below `folder`, as if it had been compiled in `root`."""
+def compile_tree(root: Path, folder: Path, at: str = "/") -> None:
+    """Leave byte code beside every module below `folder`; `root` will be `at` on the board."""
     done = compileall.compile_dir(
         os.fspath(folder),
         quiet=1,
         stripdir=os.fspath(root),
-        prependdir="/",
+        prependdir=at,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     if not done:
