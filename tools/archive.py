@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives whose bytes depend on nothing but what is in them: no clock, no owner, no order of a disk."""
+"""Archives whose bytes depend only on what is in them: no clock, no owner, no order of a disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def tar_of(entries: Mapping[str, Entry], prefix: str = "", first: str = "") -> b
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in sorted(_folders(entries) | set(entries), key=lambda name: (name != first, name)):
+        names = _folders(entries) | set(entries)
+        for name in sorted(names, key=lambda name: (name != first, name)):
             member = tarfile.TarInfo(prefix + name)
             entry = entries.get(name)
             if entry is None:

@@ -21,7 +21,7 @@ from parrot.base.errors import ConfigError, ParrotError
 
 @dataclass(frozen=True)
 class Target:
-    """One kind of machine. `zig`: the flags that choose it; `wheel`: the platform tag of a wheel."""
+    """One kind of machine. `zig`: flags that choose it; `wheel`: the platform tag of its wheels."""
 
     name: str
     processor: str  # as `uname -m` says it, and CMake

@@ -2,8 +2,8 @@
 """Make a release for boards from wheels: a file for `parrot update`, or the tree of an image.
 
 The release is the wheel of parrot for one target and, with --with, wheels of that target that the
-board needs besides (numpy, luma.oled, ...; leave out what the board's system brings). The same wheels
-give the same bytes. Sign the file with minisign before you give it away:
+board needs besides (numpy, luma.oled, ...; leave out what the board's system brings). The same
+wheels give the same bytes. Sign the file with minisign before you give it away:
 
     minisign -G                                                    once: your key pair
     python -m tools.release --target aarch64-linux-gnu --out dist dist
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
     try:
         target = target_of(args.target)
-        wheels = [own_wheel(args.wheels, target), *(sorted(args.more.glob("*.whl")) if args.more else [])]
-        release = release_of(wheels, target)
+        more = sorted(args.more.glob("*.whl")) if args.more else []
+        release = release_of([own_wheel(args.wheels, target), *more], target)
         if args.tree:
             write_tree(args.tree, release)
         if args.out:
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"release: {exc}", file=sys.stderr)
         return 1
     about = json.loads(release[DESCRIPTION].data)
-    print(json.dumps(about) if args.json else
-          f"{about['version']} for {target.name}, Python {about['python']}: {len(release):,} files, "
-          f"{about['unpacked_bytes'] >> 20} MB on the disk")  # fmt: skip
+    size_mb = about["unpacked_bytes"] >> 20
+    words = f"{about['version']} for {target.name}, Python {about['python']}: {size_mb} MB"
+    print(json.dumps(about) if args.json else words)
     return 0
 
 
@@ -82,8 +82,8 @@ def own_wheel(folder: Path, target: Target) -> Path:
     found = sorted(folder.glob(f"parrot_companion-*-{target.wheel}.whl"))
     if not found:
         raise ConfigError(
-            f"{folder}: no wheel of parrot for {target.wheel}; run: python -m tools.wheels --target "
-            f"{target.name} --out {folder}.",
+            f"{folder}: no wheel of parrot for {target.wheel}; run: python -m tools.wheels "
+            f"--target {target.name} --out {folder}.",
             path=folder,
         )
     return found[-1]
@@ -95,7 +95,7 @@ def release_of(wheels: Sequence[Path], target: Target) -> dict[str, Entry]:
     for wheel in wheels:
         for name, entry in files_of(wheel).items():
             if entries.setdefault(f"lib/{name}", entry) != entry:
-                raise FormatError(f"{wheel.name}: brings another {name}; leave one of the wheels out.")
+                raise FormatError(f"{wheel.name}: brings another {name}; leave one wheel out.")
     entries["bin/parrot"] = Entry((COMMON / "parrot").read_bytes(), 0o755)
     about = {
         "format": 1,

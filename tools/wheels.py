@@ -195,8 +195,8 @@ def library_of(target: Target, build_folder: Path, tools: Path) -> bytes:
     strangers = {name for name in demands.exported if not name.startswith("parrot_")}
     if strangers or "parrot_forward" not in demands.exported:
         raise BuildError(
-            f"libparrot.so: exports {', '.join(sorted(strangers)) or 'no parrot_forward'}, expected "
-            "the functions of parrot.h; mark others hidden."
+            f"libparrot.so: exports {', '.join(sorted(strangers)) or 'no parrot_forward'}, "
+            "expected the functions of parrot.h; mark others hidden."
         )
     entries = {
         "include/parrot.h": Entry((ROOT / "native" / "include" / "parrot.h").read_bytes()),
@@ -215,7 +215,7 @@ def audit(wheel: Path, target: Target) -> str:
         text=True,
     )
     if done.returncode:
-        raise BuildError(f"auditwheel: exit code {done.returncode}; it said:\n{done.stderr[-2000:]}")
+        raise BuildError(f"auditwheel: exit {done.returncode}; it said:\n{done.stderr[-2000:]}")
     tag = str(json.loads(done.stdout)["overall_tag"])
     if tag != target.wheel:
         raise BuildError(

@@ -19,11 +19,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import parrot
 from parrot.base.errors import ConfigError, FileError, FormatError, MismatchError
 from parrot.base.files import file_error, read_file, replace_file, sync_folder
 
@@ -114,7 +113,7 @@ class Root:
         return self.release(name)
 
     def starts_on_trial(self) -> int | None:
-        """Return how often the release that runs was started without proving itself; None: it has."""
+        """Return how often the release that runs was started unproved; None: it proved itself."""
         return next((int(path.suffix[1:]) for path in self._trials("current")), None)
 
     def _trials(self, folder: str) -> list[Path]:
@@ -240,9 +239,9 @@ class Root:
 
 def root_of_this_process() -> Path | None:
     """Return the folder whose release this process runs from; None outside of one."""
-    parents = Path(parrot.__file__).resolve().parents
-    if len(parents) > 4 and parents[1].name == "lib" and parents[3].name == "releases":
-        return parents[4]
+    parents = Path(__file__).resolve().parents
+    if len(parents) > 5 and parents[2].name == "lib" and parents[4].name == "releases":
+        return parents[5]
     return None
 
 

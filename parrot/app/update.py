@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put another release of parrot on this board, or go back to the one before.
 
-FILE is checked first: signed by a key that is trusted here (FILE.minisig beside it), whole, for this
-kind of board, and able to live in this soul. It is unpacked beside the release that runs, must say a
-word there, and takes over with one rename. After three starts that do not hold, the board goes
-back by itself. The soul is not touched. There is no network in this.
+FILE is checked first: signed by a key that is trusted here (FILE.minisig beside it), whole, for
+this kind of board, and able to live in this soul. It is unpacked beside the release that runs, must
+say a word there, and takes over with one rename. After three starts that do not hold, the board
+goes back by itself. The soul is not touched. There is no network in this.
 
 examples:
   parrot update                                    what runs, and what ran before
@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import gzip
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="PUB", help="a minisign public key to trust")
     parser.add_argument("--dry-run", action="store_true", help="check FILE and change nothing")
     parser.add_argument("--rollback", action="store_true", help="go back to the release before")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="default: where this one runs from")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="default: where this one is")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _words(facts: dict[str, object]) -> str:
+def _words(facts: Mapping[str, object]) -> str:
     trial = facts["starts_on_trial"]
     lines = [
         f"runs    {facts['current']}" + ("" if trial is None else f", on trial: {trial} starts"),
@@ -106,6 +107,8 @@ def update(root: Root, path: Path, key: Path | None, is_dry: bool) -> dict[str, 
         file.seek(0)
         with _archive(path, file) as archive:
             new = _described(path, archive)
+            if not is_dry:
+                root.tidy()  # what a cut update left takes room
             root.check(path, new)
             checked = f"{new.version} for {new.target}, {comment}"
             if is_dry:
@@ -145,7 +148,8 @@ def install(root: Root, path: Path, archive: tarfile.TarFile, name: str) -> None
 
 def first_word(release: Path) -> None:
     """Let the release say something. Raises: ParrotError, with its last line, when it cannot."""
-    command = [release / "bin" / "parrot", "chat", "--fresh", "--once", "Hello!", "--max-bytes", "8"]
+    words = ["chat", "--fresh", "--once", "Hello!", "--max-bytes", "8"]
+    command = [str(release / "bin" / "parrot"), *words]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_FIRST_WORD_S, cwd=release)
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -199,7 +203,7 @@ def _free_name(root: Root, path: Path, new: Release) -> str:
     taken = {folder.name for folder in root.releases.iterdir()}
     if new.version == root.running().version:
         raise FileError(
-            f"{path}: version {new.version} runs already, expected another; there is nothing to do.",
+            f"{path}: version {new.version} runs already, expected another; nothing to do.",
             path=path,
         )
     names = (f"{new.version}{tail}" for tail in ("", *(f"-{n}" for n in range(2, 1000))))
@@ -225,8 +229,16 @@ def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> None:
                 target.mkdir(parents=True, exist_ok=True)
             else:
                 _write(archive, member, target)
-    except (tarfile.TarError, EOFError, zlib.error) as exc:
+        _drain(archive)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as exc:
         raise _cut_short(path, exc) from exc
+
+
+def _drain(archive: tarfile.TarFile) -> None:
+    """Read on to the end of the compressed stream, whose checksum says that nothing is missing."""
+    assert archive.fileobj is not None, "opened from a file"
+    while archive.fileobj.read(_CHUNK):
+        pass
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

@@ -91,8 +91,8 @@ def verify(file: BinaryIO, path: Path, signature: Signature, keys: Iterable[Publ
     if key is None:
         known = ", ".join(f"{key.id[::-1].hex()} ({key.path.name})" for key in keys) or "none"
         raise SignatureError(
-            f"{path}: signed by key {signature.key_id[::-1].hex()}, trusted here: {known}; pass the "
-            "maker's public key with --key if you trust it.",
+            f"{path}: signed by key {signature.key_id[::-1].hex()}, trusted here: {known}; pass "
+            "the maker's public key with --key if you trust it.",
             path=path,
         )
     digest = hashlib.blake2b()
@@ -139,4 +139,4 @@ def _base64(path: Path, line: bytes) -> bytes:
     try:
         return base64.b64decode(line, validate=True)
     except binascii.Error as exc:
-        raise FormatError(f"{path}: a line is no base64 ({exc}); copy it again.", path=path) from exc
+        raise FormatError(f"{path}: no base64 ({exc}); copy it again.", path=path) from exc

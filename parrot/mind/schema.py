@@ -6,10 +6,10 @@ None is ever edited after a release: souls made by it are out there. Tables are 
 hostile file cannot put text where bytes or numbers are expected. Reading order: `turn` is the
 journal (a tree: each turn knows its parent), `name` points into it, `snapshot` is its cache.
 
-A board may go back to the parrot it had before an update, and that one must live on in the soul. So
-a migration adds: tables, and columns that may be absent (a NULL or a default is as good as none). The
-older parrot neither reads nor fills them. READER says which schema's parrot can still do that; the
-soul carries it. Statements name the columns they fill, or an added one would break them.
+A board may go back to the parrot it had before an update, and that one must live on in the soul.
+So a migration adds: tables, and columns that may be absent (NULL or a default is as good as none).
+The older parrot neither reads nor fills them. READER says which schema's parrot can still do that;
+the soul carries it. Statements name the columns they fill, or an added one would break them.
 """
 
 from __future__ import annotations

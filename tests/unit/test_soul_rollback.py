@@ -46,7 +46,7 @@ def _short_days(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def live(model: Model, path: Path, exported: Path, change: Callable[[int], None]) -> bytes:
-    """Live the script of `tools.kill_soul`, leaving and waking every few steps; return the state."""
+    """Live the script of `tools.kill_soul`, with a waking every few steps; return the state."""
     steps = talk_script(N_TURNS, exported)
     for first in range(0, len(steps), 4):
         change(first // 4)
