@@ -205,7 +205,7 @@ def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Benc
     for cut in range(N_CUTS + 1):
         machine = bench.power_on()
         machine.wait_line("cpu: ", BOOT_S)
-        until(machine, "the old turns", lambda m=machine: len(m.turns()) >= len(known), BOOT_S)
+        wait_turns(machine, len(known))
         found = {turn["id"]: turn for turn in machine.turns()}
         assert known.items() <= found.items(), f"cut {cut} lost a committed turn"
         if cut == N_CUTS:
@@ -217,6 +217,10 @@ def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Benc
     print(f"{N_CUTS} cuts, {len(known)} turns kept, {n_lost} unflushed writes lost or torn")
     assert len(known) > 0
     assert n_lost > 0 or N_CUTS < 10  # the cuts did meet writes under way
+
+
+def wait_turns(machine: Machine, n: int) -> None:
+    until(machine, "the old turns", lambda: len(machine.turns()) >= n, BOOT_S)
 
 
 def talk_until(bench: Bench, machine: Machine, end: float) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 from parrot.base.i2c import I2CChip
 from tools.device.machine import Machine, PowerLost
 
-N_READS = 12  # three scans of four rows: a press counts after two that agree
+N_READS = 32  # eight scans of four rows: 40 ms at least, far from a long press
 TIMEOUT_S = 120.0
 
 
