@@ -3,16 +3,20 @@
 
 A target is named as GNU names systems, `aarch64-linux-musl`. glibc targets are linked against the
 symbols of glibc 2.17, musl targets against musl 1.2, so that what is built runs on every system of
-that kind that is younger. `toolchain` writes a folder with `cc`, `ar` and `ranlib` for CMake.
+that kind that is younger. For CMake alone, compilers in a folder, and the -D options to use them:
+
+    python -m tools.cross aarch64-linux-musl build/zig
 """
 
 from __future__ import annotations
 
+import argparse
 import platform
 import shlex
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +127,7 @@ def python_headers(folder: Path) -> Path:
     return folder
 
 
-def cmake_defines(target: Target, tools: Path, headers: Path) -> dict[str, str]:
+def cmake_defines(target: Target, tools: Path) -> dict[str, str]:
     """Return what CMake must be told to build for `target`."""
     return {
         "CMAKE_SYSTEM_NAME": "Linux",
@@ -133,8 +137,6 @@ def cmake_defines(target: Target, tools: Path, headers: Path) -> dict[str, str]:
         "CMAKE_RANLIB": str(tools / "ranlib"),
         "CMAKE_SHARED_LINKER_FLAGS": "-s",
         "CMAKE_MODULE_LINKER_FLAGS": "-s",
-        "Python_EXECUTABLE": sys.executable,
-        "Python_INCLUDE_DIR": str(headers),
         "PARROT_WERROR": "ON",
     }
 
@@ -142,3 +144,24 @@ def cmake_defines(target: Target, tools: Path, headers: Path) -> dict[str, str]:
 def _write_script(path: Path, text: str) -> None:
     path.write_text(text)
     path.chmod(0o755)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the compilers of one target into a folder; print what CMake must be told."""
+    parser = argparse.ArgumentParser(prog="python -m tools.cross", description=main.__doc__)
+    parser.add_argument("target", metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    args = parser.parse_args(arguments)
+    try:
+        target = target_of(args.target)
+        tools = toolchain(target, args.folder.absolute())
+    except ParrotError as exc:
+        print(f"cross: {exc}", file=sys.stderr)
+        return 1
+    for key, value in cmake_defines(target, tools).items():
+        print(f"-D{key}={value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -148,13 +148,16 @@ def build_once(target: Target) -> tuple[str, bytes, bytes]:
     with tempfile.TemporaryDirectory(prefix="parrot-wheel-") as name:
         folder = Path(name)
         tools = toolchain(target, folder / "tools")
-        headers = python_headers(folder / "include")
+        defines = {
+            **cmake_defines(target, tools),
+            "Python_EXECUTABLE": sys.executable,
+            "Python_INCLUDE_DIR": str(python_headers(folder / "include")),
+        }
         settings = {
             "wheel.tags": f"cp311-abi3-{target.wheel}",
             "build-dir": str(folder / "cmake"),
-            **{f"cmake.define.{key}": value
-               for key, value in cmake_defines(target, tools, headers).items()},
-        }  # fmt: skip
+            **{f"cmake.define.{key}": value for key, value in defines.items()},
+        }
         wheel = _backend(folder, settings)
         return wheel.name, wheel.read_bytes(), library_of(target, folder / "cmake", tools)
 
