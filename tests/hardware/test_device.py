@@ -125,7 +125,7 @@ def turn_number(machine: Machine, n: int) -> dict[str, Any]:
 
 def read_chat(bench: Bench, finger: Finger) -> str:
     """Open the chat and read it from its last line up to the line that begins with ▸."""
-    finger.hold("*", lambda: time.sleep(1.5))
+    finger.hold("*")
     rows: list[str] = []
     for _ in range(60):
         seen = still(bench)
@@ -189,9 +189,9 @@ def test_three_other_expanders_work_on_a_board_without_a_panel(bench: Bench) -> 
     machine = bench.power_on("guest.board=expanders")
     machine.wait_line("panel ssd1306: i2c-0 address 0x3c: no answer", BOOT_S)
     pads = {
-        MCP23017: (bench.other, 12),
-        TCA8418: (bench.queue, 3),
-        I2C_PAD: (FinishedPad(bench.finished), 3),
+        MCP23017: (bench.other, 32),
+        TCA8418: (bench.queue, 8),
+        I2C_PAD: (FinishedPad(bench.finished), 8),
     }
     for n, (address, (pad, n_reads)) in enumerate(pads.items(), 1):
         Finger(machine, pad, bench.chips[address], n_reads).tap(NIHAO)

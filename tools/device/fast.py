@@ -23,11 +23,33 @@ SOUL_MIB = 32
 
 @dataclass(frozen=True)
 class GuestFiles:
-    """What QEMU is given. `disk` is not written to."""
+    """What QEMU is given to boot. `disk` is not written to."""
 
     kernel: Path
     initrd: Path
     disk: Path
+
+    def words(self, append: str) -> list[str]:
+        said = f"console=ttyAMA0 loglevel=4 panic=5 parrot.init=/guest/init parrot.rw {append}"
+        return [
+            "-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", said,
+            "-drive", f"file={self.disk},format=raw,if=none,id=root,snapshot=on",
+            "-device", "virtio-blk-pci,drive=root",
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """A whole disk, booted by UEFI firmware. It is not written to."""
+
+    disk: Path
+
+    def words(self, append: str) -> list[str]:
+        return [
+            "-bios", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+            "-drive", f"file={self.disk},format=raw,if=none,id=disk,snapshot=on",
+            "-device", "virtio-blk-pci,drive=disk",
+        ]  # fmt: skip
 
 
 def fast_guest(cache: Path, out: Path) -> GuestFiles:

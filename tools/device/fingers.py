@@ -8,13 +8,13 @@ fixed pause, so that a slow machine loses no key.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 from parrot.base.i2c import I2CChip
 from tools.device.machine import Machine, PowerLost
 
 N_READS = 32  # eight scans of four rows: 40 ms at least, far from a long press
+HOLD = 12  # times a tap: 480 ms at least
 TIMEOUT_S = 120.0
 
 
@@ -46,18 +46,20 @@ class Finger:
 
     def tap(self, keys: str) -> None:
         for key in keys:
-            self.hold(key, lambda: None)
+            self._press(key, self._n_reads)
 
-    def hold(self, key: str, until: Callable[[], None]) -> None:
-        """Hold `key` for its number of reads and until `until` returns."""
+    def hold(self, key: str) -> None:
+        """Hold `key` for a long press."""
+        self._press(key, self._n_reads * HOLD)
+
+    def _press(self, key: str, n_reads: int) -> None:
         self._pad.press(key)
-        self._wait()
-        until()
+        self._wait(n_reads)
         self._pad.release(key)
-        self._wait()
+        self._wait(self._n_reads)
 
-    def _wait(self) -> None:
-        wanted, end = self._chip.n_reads + self._n_reads, time.monotonic() + TIMEOUT_S
+    def _wait(self, n_reads: int) -> None:
+        wanted, end = self._chip.n_reads + n_reads, time.monotonic() + TIMEOUT_S
         while self._chip.n_reads < wanted:
             if not self._machine.is_on:
                 raise PowerLost("the guest ended under the finger")

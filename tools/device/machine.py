@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.device.disk import CardServer, FickleCard
-from tools.device.fast import GuestFiles
+from tools.device.fast import DiskImage, GuestFiles
 from tools.device.usbredir import TinyUsbI2C, UsbAdapter
 from tools.image.host import need
 
@@ -38,9 +38,9 @@ class Machine:
     def __init__(
         self,
         folder: Path,
-        files: GuestFiles,
+        files: GuestFiles | DiskImage,
         adapter: TinyUsbI2C,
-        card: FickleCard,
+        card: FickleCard | None = None,
         append: str = "",
     ) -> None:
         need("qemu-system-aarch64")
@@ -52,12 +52,12 @@ class Machine:
         self._serial_server = socket.socket(socket.AF_UNIX)
         self._serial_server.bind(str(folder / "serial"))
         self._serial_server.listen(1)
-        self._card_server = CardServer(folder / "card", card)
+        self._card_server = CardServer(folder / "card", card) if card else None
         self.wav = folder / "sound.wav"
         self.started = time.monotonic()
         self._qemu = subprocess.Popen(
             self._command(files, append),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -65,19 +65,18 @@ class Machine:
         self.serial, _ = self._serial_server.accept()
         self._serial_server.close()
 
-    def _command(self, files: GuestFiles, append: str) -> list[str]:
-        said = f"console=ttyAMA0 loglevel=4 panic=5 parrot.init=/guest/init parrot.rw {append}"
+    def _command(self, files: GuestFiles | DiskImage, append: str) -> list[str]:
+        card = [
+            "-blockdev",
+            f"driver=nbd,node-name=card,server.type=unix,server.path={self._folder}/card",
+            "-device", "virtio-blk-pci,drive=card,write-cache=on",
+        ] if self.card else []  # fmt: skip
         return [
             "qemu-system-aarch64", "-M", "virt", "-cpu", CPU, "-m", str(MEMORY_MIB),
             "-accel", "tcg,tb-size=256", "-icount", ICOUNT, "-nographic", "-no-reboot",
             "-net", "none", "-monitor", "none", "-serial", "stdio", "-qmp",
             f"unix:{self._folder}/qmp,server=on,wait=off",
-            "-kernel", str(files.kernel), "-initrd", str(files.initrd), "-append", said,
-            "-drive", f"file={files.disk},format=raw,if=none,id=root,snapshot=on",
-            "-device", "virtio-blk-pci,drive=root",
-            "-blockdev", "driver=nbd,node-name=card,server.type=unix,"
-            f"server.path={self._folder}/card",
-            "-device", "virtio-blk-pci,drive=card,write-cache=on",
+            *files.words(append), *card,
             "-device", "qemu-xhci,id=usb", "-device", "usb-kbd,bus=usb.0",
             "-chardev", f"socket,id=i2c,path={self._folder}/i2c",
             "-device", "usb-redir,chardev=i2c,bus=usb.0",
@@ -145,10 +144,18 @@ class Machine:
                 if "return" not in answer:
                     raise ValueError(f"QEMU: {answer}")
 
+    def type(self, line: str) -> None:
+        """Type a line on the serial console."""
+        assert self._qemu.stdin
+        self._qemu.stdin.write(line.encode() + b"\n")
+        self._qemu.stdin.flush()
+
     def cut_power(self) -> int:
         """Kill QEMU; return how many unflushed writes the card lost."""
         self._qemu.kill()
         self._qemu.wait()
         self.serial.close()
+        if self._card_server is None or self.card is None:
+            return 0
         self._card_server.close()
         return self.card.cut_power()

@@ -52,6 +52,16 @@ def needed_wheels(cache: Path, more: tuple[str, ...] = ()) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
+def pure_wheels(cache: Path) -> Path:
+    """Return a folder with those of REQUIREMENTS that are the same on every machine."""
+    folder = cache / "pure"
+    folder.mkdir(parents=True, exist_ok=True)
+    for wheel in needed_wheels(cache):
+        if wheel.stem.endswith("-any"):
+            shutil.copy(wheel, folder / wheel.name)
+    return folder
+
+
 def write_apps(cache: Path, root: Path, more: tuple[str, ...] = ()) -> str:
     """Write `root` as a board has it at /opt/parrot; return its version."""
     target = target_of(TARGET)

@@ -113,7 +113,11 @@ def table_script(table: str, partitions: Sequence[Partition], name: str) -> tupl
 
 
 def write_disk(path: Path, table: str, partitions: Sequence[Partition], name: str) -> None:
-    """Put a partition table and its file systems into `path`, sparse."""
+    """Put a partition table and its file systems into `path`.
+
+    Only the gap before the first partition is a hole. What a file system does not use is written
+    too: a card's earlier journal of the same name must never shine through its map of blocks.
+    """
     script, n_mib = table_script(table, partitions, name)
     path.unlink(missing_ok=True)
     with open(path, "wb") as image:
@@ -126,10 +130,8 @@ def write_disk(path: Path, table: str, partitions: Sequence[Partition], name: st
 
 
 def copy_into(path: Path, content: Path, offset: int) -> None:
-    """Write a file into another at `offset`, leaving holes where it holds zeros."""
+    """Write a whole file into another at `offset`."""
     with open(content, "rb") as source, open(path, "r+b") as image:
+        image.seek(offset)
         while chunk := source.read(_COPY):
-            if chunk.count(0) != len(chunk):
-                image.seek(offset)
-                image.write(chunk)
-            offset += len(chunk)
+            image.write(chunk)
