@@ -61,7 +61,8 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        threading.Thread(target=self._listen, daemon=True, name="console").start()
+        self._console = threading.Thread(target=self._listen, daemon=True, name="console")
+        self._console.start()
         self.serial, _ = self._serial_server.accept()
         self._serial_server.close()
 
@@ -154,7 +155,12 @@ class Machine:
         """Kill QEMU; return how many unflushed writes the card lost."""
         self._qemu.kill()
         self._qemu.wait()
+        self._console.join()
+        self.usb.join()
         self.serial.close()
+        for pipe in (self._qemu.stdin, self._qemu.stdout):
+            assert pipe
+            pipe.close()
         if self._card_server is None or self.card is None:
             return 0
         self._card_server.close()

@@ -26,7 +26,7 @@ from tools.image.disk import MIB, SECTOR, copy_into, make_ext4, size_mib
 from tools.image.host import need, run
 from tools.image.installer import service_tree
 from tools.image.root import compile_tree
-from tools.image.stage import listing_of
+from tools.image.stage import COMMON, SOUL_LINE, SYSTEM, enable, listing_of, put
 
 IDBLOADER, UBOOT = 64 * SECTOR, 16384 * SECTOR
 SIGNS = {b"RKNS": "Rockchip's boot header", b"\xd0\x0d\xfe\xed": "a flattened device tree"}
@@ -66,10 +66,10 @@ def build(brought: Path | None, overlay: str | None, cache: Path, out: Path) -> 
         tree = work / "tree"
         version = write_apps(cache, tree / "opt/parrot", (NUMPY,))
         compile_tree(tree, tree / "opt/parrot/releases")
-        service_tree(tree, "rk3588")
+        image_tree(tree)
         grown = layout.n_mib + size_mib(tree, 0.1, 64)
         resize(root, grown)
-        inject(root, tree, environment_of(root, overlay))
+        inject(root, tree, changed_texts(root, overlay))
         soul = make_ext4(work / "soul.ext4", "parrot-soul", SOUL_MIB)
         compose(image, layout, root, soul.content)
         listing = listing_of(tree)
@@ -149,14 +149,25 @@ def check_overlay(root: Path, name: str) -> None:
         )
 
 
-def environment_of(root: Path, overlay: str | None) -> str | None:
-    """Return armbianEnv.txt with the overlay among its own, or None if nothing changes."""
-    if overlay is None:
-        return None
-    lines = read_out(root, "/boot/armbianEnv.txt").splitlines()
-    kept = [line for line in lines if not line.startswith("overlays=")]
-    old = next((line[9:].split() for line in lines if line.startswith("overlays=")), [])
-    return "\n".join([*kept, f"overlays={' '.join(dict.fromkeys([*old, overlay]))}"]) + "\n"
+def image_tree(tree: Path) -> None:
+    """Put what starts the parrot into `tree`, its soul on a partition of its own that grows."""
+    service_tree(tree, "rk3588")
+    for name in ("parrot.service", "parrot-grow.service"):
+        unit = (COMMON / SYSTEM / name).read_text().replace("Requires=opt-parrot.mount\n", "")
+        put(tree / SYSTEM / name, unit.encode())
+    enable(tree, "parrot-grow.service", "var-lib-parrot.mount")
+
+
+def changed_texts(root: Path, overlay: str | None) -> dict[str, str]:
+    """Return the files of Armbian's that change: the soul's mount, the overlays if one is added."""
+    changed = {"/etc/fstab": read_out(root, "/etc/fstab") + SOUL_LINE}
+    if overlay is not None:
+        lines = read_out(root, "/boot/armbianEnv.txt").splitlines()
+        kept = [line for line in lines if not line.startswith("overlays=")]
+        old = next((line[9:].split() for line in lines if line.startswith("overlays=")), [])
+        new = f"overlays={' '.join(dict.fromkeys([*old, overlay]))}"
+        changed["/boot/armbianEnv.txt"] = "\n".join([*kept, new]) + "\n"
+    return changed
 
 
 def resize(root: Path, n_mib: int) -> None:
@@ -165,8 +176,10 @@ def resize(root: Path, n_mib: int) -> None:
     run(["resize2fs", root, f"{n_mib}M"])
 
 
-def inject(root: Path, tree: Path, environment: str | None) -> None:
-    """Write every file of `tree` into the file system `root`, owned by root."""
+def inject(root: Path, tree: Path, changed: dict[str, str]) -> None:
+    """Write every file of `tree`, and the `changed` texts, into the file system `root`."""
+    for name, text in changed.items():
+        put(tree / name.lstrip("/"), text.encode())
     script = []
     for path in sorted(tree.rglob("*")):
         name = f"/{path.relative_to(tree)}"
@@ -177,14 +190,9 @@ def inject(root: Path, tree: Path, environment: str | None) -> None:
         else:
             script += [f"rm {name}", f"write {path} {name}",
                        f"sif {name} mode 0{0o100000 | path.stat().st_mode & 0o777:o}"]  # fmt: skip
-    with tempfile.NamedTemporaryFile("w", dir=root.parent) as kept:
-        if environment is not None:
-            kept.write(environment)
-            kept.flush()
-            script += ["rm /boot/armbianEnv.txt", f"write {kept.name} /boot/armbianEnv.txt"]
-        # Armbian would give the root the whole card; the soul's partition has the rest of it.
-        script += ["write /dev/null /root/.no_rootfs_resize"]
-        run(["debugfs", "-w", "-f", "-", root], stdin="\n".join([*script, "quit\n"]).encode())
+    # Armbian would give the root the whole card; the soul's partition has the rest of it.
+    script += ["write /dev/null /root/.no_rootfs_resize", "quit\n"]
+    run(["debugfs", "-w", "-f", "-", root], stdin="\n".join(script).encode())
     run(["e2fsck", "-f", "-p", root])
 
 

@@ -18,7 +18,7 @@ FILES = ("usr/lib/parrot/grow", "usr/lib/parrot/clock", "etc/modules-load.d/parr
 
 
 def service_tree(tree: Path, profile: str) -> None:
-    """Put what starts the parrot on a root that is not ours into `tree`."""
+    """Put what starts the parrot on a root that is not ours into `tree`, the soul on that root."""
     for name in FILES:
         source = COMMON / name
         put(tree / name, source.read_bytes(), source.stat().st_mode & 0o111)

@@ -25,14 +25,18 @@ MASKED = (
     "systemd-repart.service", "systemd-sysusers.service", "systemd-update-utmp.service",
     "systemd-update-utmp-runlevel.service", "systemd-user-sessions.service",
 )  # fmt: skip
-FSTAB = """\
+SOUL_LINE = (
+    "LABEL=parrot-soul  /var/lib/parrot  ext4   rw,noatime,nosuid,nodev,nofail,"
+    "x-systemd.growfs,x-systemd.device-timeout=15s  0 2\n"
+)
+FSTAB = f"""\
 LABEL=parrot-root  /                ext4   ro,noatime                                 0 1
 LABEL=parrot-apps  /opt/parrot      ext4   rw,noatime,nosuid,nodev                    0 2
-LABEL=parrot-soul  /var/lib/parrot  ext4   rw,noatime,nosuid,nodev,nofail,x-systemd.growfs,x-systemd.device-timeout=15s  0 2
+{SOUL_LINE}\
 tmpfs              /tmp             tmpfs  rw,nosuid,nodev,size=32M,mode=1777         0 0
 tmpfs              /var/log         tmpfs  rw,nosuid,nodev,noexec,size=8M             0 0
 tmpfs              /var/tmp         tmpfs  rw,nosuid,nodev,size=8M,mode=1777          0 0
-"""  # noqa: E501 - a table
+"""
 
 
 def stage_bare(base: BaseRoot, tree: Path, console: str) -> None:
