@@ -211,7 +211,7 @@ def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Benc
         if cut == N_CUTS:
             break
         wait_face(bench, machine)
-        talk_until(bench, machine, time.monotonic() + chance.uniform(0, 40))
+        talk_until(bench, machine, time.monotonic() + chance.uniform(0, 15))
         known = {turn["id"]: turn for turn in machine.turns()}
         n_lost += bench.cut_power()
     print(f"{N_CUTS} cuts, {len(known)} turns kept, {n_lost} unflushed writes lost or torn")
