@@ -78,7 +78,8 @@ typedef struct pt_kernels {
     void (*matmul)(const pt_matrix *m, size_t first, size_t last, const pt_operand *x,
                    size_t n_rows, float *y, size_t y_stride, bool accumulate);
     // Interleave the mapped matrix into `packed` (pt_matrix_packed_size bytes, 64-byte aligned).
-    void (*pack)(const pt_matrix *m, uint8_t *packed);
+    // False: its values do not fit the layout, and it is to be computed as it is mapped.
+    bool (*pack)(const pt_matrix *m, uint8_t *packed);
     void (*quantize)(const float *x, size_t n, int16_t *q, float *scale);
     void (*layer_norm)(const float *x, const float *weight, const float *bias, size_t n, float *y);
     void (*lerp)(const float *x, const float *prev, const float *mix, size_t n, float *y);

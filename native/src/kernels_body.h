@@ -147,28 +147,20 @@ static void read_out(float *restrict y, const pt_head *head, const float *restri
 
 // x = scale * q with |q| <= PT_Q16_MAX. A row that is not finite becomes scale NaN: NaN in, NaN out.
 static void quantize(const float *restrict x, size_t n, int16_t *restrict q, float *scale) {
-    sixteen size = {{{0}}}, probe = {{{0}}};  // probe: NaN where any x is NaN or infinite
-    size_t whole = n / L * L;
-    for (size_t i = 0; i < whole; i += L) {
-        for (int p = 0; p < PARTS; p++) {
-            lanes v = pt_load(x + i + W * p);
-            size.part[p] = pt_larger(size.part[p], pt_absolute(v));
-            probe.part[p] += v * 0.0f;
-        }
+    int32_t size = 0;  // of the largest |x|, by its bits, whose order is that of the values
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        size = bits > size ? bits : size;
     }
-    sixteen tail = pt_tail(x + whole, n - whole);
-    for (int p = 0; p < PARTS; p++) {
-        size.part[p] = pt_larger(size.part[p], pt_absolute(tail.part[p]));
-        probe.part[p] += tail.part[p] * 0.0f;
-    }
-    float sizes[L], largest = 0.0f;
-    memcpy(sizes, &size, sizeof sizes);
-    for (int l = 0; l < L; l++) largest = sizes[l] > largest ? sizes[l] : largest;
-    if (pt_fold(probe) != 0.0f) {
+    if (size >= 0x7f800000) {  // infinite or NaN
         *scale = NAN;
         memset(q, 0, n * sizeof *q);
         return;
     }
+    float largest;
+    memcpy(&largest, &size, sizeof largest);
     *scale = largest / PT_Q16_MAX;
     float inverse = largest > 1e-30f ? PT_Q16_MAX / largest : 0.0f;
     for (size_t i = 0; i < n; i++) {
@@ -339,14 +331,12 @@ static void matmul(const pt_matrix *m, size_t first, size_t last, const pt_opera
     }
 }
 
-static void pack(const pt_matrix *m, uint8_t *packed) {
+static bool pack(const pt_matrix *m, uint8_t *packed) {
 #ifdef PT_PACKED_Q8
-    if (m->type == PT_Q8_0) {
-        pack_q8(m, packed);
-        return;
-    }
+    if (m->type == PT_Q8_0) return pack_q8(m, packed);
 #endif
     pack_float(m, packed);
+    return true;
 }
 
 static void embed(const pt_matrix *m, uint32_t row, float *restrict y) {

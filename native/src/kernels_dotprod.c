@@ -56,7 +56,10 @@ PT_TILE void tile_q8(const uint8_t *group, size_t n_blocks, const int16_t *q, fl
 static void matmul_packed_q8(const pt_matrix *m, size_t first, size_t last, const pt_operand *x,
                              size_t n_rows, float *y, size_t y_stride, bool accumulate);
 
-static void pack_q8(const pt_matrix *m, uint8_t *packed) { pt_pack_q8(m, 4, packed); }
+static bool pack_q8(const pt_matrix *m, uint8_t *packed) {
+    pt_pack_q8(m, 4, packed);
+    return true;
+}
 
 #define PT_NAME "dotprod"
 #define PT_TABLE pt_kernels_dotprod

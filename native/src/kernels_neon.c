@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AArch64 with plain NEON: Cortex-A53 and everything since.
 //
-// The repacked layout is the one of kernels_avx2.c, pairs of inputs. A pair chunk widened to int16
+// The repacked layout is the one of kernels_avx512.c, pairs of inputs. A pair chunk widened to int16
 // is multiplied by (a0, a1, a0, a1) and accumulated as (row 0 first, row 0 second, row 1 first, ...);
 // the two halves of a row are added once a block.
 #include "internal.h"
@@ -43,7 +43,10 @@ PT_TILE void tile_q8(const uint8_t *group, size_t n_blocks, const int16_t *q, fl
 static void matmul_packed_q8(const pt_matrix *m, size_t first, size_t last, const pt_operand *x,
                              size_t n_rows, float *y, size_t y_stride, bool accumulate);
 
-static void pack_q8(const pt_matrix *m, uint8_t *packed) { pt_pack_q8(m, 2, packed); }
+static bool pack_q8(const pt_matrix *m, uint8_t *packed) {
+    pt_pack_q8(m, 2, packed);
+    return true;
+}
 
 #define PT_NAME "neon"
 #define PT_TABLE pt_kernels_neon

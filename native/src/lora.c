@@ -69,8 +69,7 @@ static size_t memory_of(const parrot_model *model, const parrot_lora *updates, s
 
 // Repack `values` at *at, and move *at behind it.
 static pt_matrix packed(const pt_kernels *kernels, pt_matrix values, uint8_t **at) {
-    kernels->pack(&values, *at);
-    values.packed = *at;
+    if (kernels->pack(&values, *at)) values.packed = *at;
     values.mapped = NULL;  // the caller's, borrowed only until now
     *at += rounded(pt_matrix_packed_size(&values));
     return values;

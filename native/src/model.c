@@ -136,8 +136,7 @@ static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
     for (size_t i = 0; (m = matrix_at(model, i)) != NULL; i++) {
         uint8_t *packed = model->packed + at;
         if (i % n_threads == thread) {
-            model->kernels->pack(m, packed);
-            m->packed = packed;
+            if (model->kernels->pack(m, packed)) m->packed = packed;
         }
         at = packed_offset(at + pt_matrix_packed_size(m));
     }

@@ -24,7 +24,7 @@ struct pt_pool {
     void *arg;
     bool is_closing;
     atomic_uint job;  // counts jobs given out
-    atomic_uint n_parked, n_arrived, phase, n_running;
+    atomic_uint n_parked, n_arrived, n_running;
     atomic_flag is_busy;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -146,6 +146,7 @@ void pt_pool_run(pt_pool *pool, pt_work_fn *fn, void *arg) {
     }
     pool->fn = fn;
     pool->arg = arg;
+    atomic_store(&pool->n_arrived, 0);
     atomic_store(&pool->n_running, pool->n_threads - 1);
     give_job(pool);
     fn(arg, 0, pool->n_threads);
@@ -155,14 +156,14 @@ void pt_pool_run(pt_pool *pool, pt_work_fn *fn, void *arg) {
     atomic_flag_clear_explicit(&pool->is_busy, memory_order_release);
 }
 
+// One word counts arrivals since the job began and is also what the waiters look at: a second one, on
+// this line or its own, costs another trip between the cores.
 void pt_pool_barrier(pt_pool *pool, uint32_t n_threads) {
     if (n_threads == 1) return;
-    unsigned phase = atomic_load_explicit(&pool->phase, memory_order_relaxed);
-    unsigned arrived = atomic_fetch_add_explicit(&pool->n_arrived, 1, memory_order_acq_rel) + 1;
-    if (arrived == n_threads) {
-        atomic_store_explicit(&pool->n_arrived, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&pool->phase, 1, memory_order_release);
-    } else {
-        wait_change(&pool->phase, phase, 0);
+    unsigned seen = atomic_fetch_add_explicit(&pool->n_arrived, 1, memory_order_acq_rel) + 1;
+    unsigned all = (seen + n_threads - 1) / n_threads * n_threads;
+    while (seen < all) {
+        wait_change(&pool->n_arrived, seen, 0);
+        seen = atomic_load_explicit(&pool->n_arrived, memory_order_acquire);
     }
 }

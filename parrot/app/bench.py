@@ -148,7 +148,7 @@ def _measure_threads(args: argparse.Namespace, n_threads: int, bar: Progress) ->
         },
         "bandwidth_gb_per_s": statistics.median(raw["bandwidth"]) / 1e9,
         "batch": _measure_batches(model, args.batch, bar),
-        "context": _measure_contexts(model, args.context, bar),
+        "context": _measure_contexts(model, args.context, args.rounds, bar),
     }
     return row
 
@@ -163,15 +163,28 @@ def _measure_batches(model: Model, sizes: list[int], bar: Progress) -> list[dict
     return rows
 
 
-def _measure_contexts(model: Model, lengths: list[int], bar: Progress) -> list[dict[str, float]]:
-    rows, state = [], model.new_state()
-    for length in sorted(lengths):
+def _measure_contexts(
+    model: Model, lengths: list[int], rounds: int, bar: Progress
+) -> list[dict[str, float]]:
+    """Live all the lengths, then decode after each in turn, round after round."""
+    lengths, state, memory = sorted(lengths), model.new_state(), []
+    lives = [model.new_state() for _ in lengths]
+    trial = model.new_state()
+    for length, life in zip(lengths, lives, strict=True):
         bar.step(f"living {length:,} bytes")
         while (missing := length - state.position) > 0:
             model.forward(_TEXT[: min(missing, len(_TEXT))], state)
-        rates = [_decode(model, [state]) for _ in range(3)]
-        rows.append({"bytes": length, "bytes_per_s": statistics.median(rates), "rss_mb": _rss_mb()})
-    return rows
+        life.assign(state)
+        memory.append(_rss_mb())
+    rates: list[list[float]] = [[] for _ in lengths]
+    for number in range(rounds * len(lengths)):
+        which = (number + number // len(lengths)) % len(lengths)  # another one begins each round
+        trial.assign(lives[which])
+        rates[which].append(_decode(model, [trial]))
+    return [
+        {"bytes": length, "bytes_per_s": statistics.median(row), "rss_mb": rss}
+        for length, row, rss in zip(lengths, rates, memory, strict=True)
+    ]
 
 
 def _rss_mb() -> float:

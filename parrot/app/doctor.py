@@ -83,6 +83,22 @@ def _model(args: argparse.Namespace) -> str:
     )
 
 
+def _gpu(args: argparse.Namespace) -> str:
+    """Open the model on the GPU, if this machine has one and the library for it."""
+    from parrot.engine.cuda import CudaModel
+    from parrot.engine.cuda_library import library_path
+    from parrot.engine.model import Model
+
+    if not library_path().exists():
+        return "not used; where there is one of NVIDIA: make cuda, then --device cuda"
+    device = args.device if args.device.startswith("cuda") else "cuda"
+    about = CudaModel(Model.open(args.model, threads=1).path, device).describe()
+    return (
+        f"{about['name']}, capability {about['capability']}, driver {about['driver']}, "
+        f"{about['memory_mb']:,} MB; --device {device} uses it"
+    )
+
+
 def _soul(args: argparse.Namespace) -> str:
     from parrot.mind.soul import Soul
 
@@ -180,6 +196,7 @@ ORGANS: dict[str, Callable[[argparse.Namespace], str]] = {
     "cpu": _cpu,
     "memory": _memory,
     "model": _model,
+    "gpu": _gpu,
     "soul": _soul,
     "disk": _disk,
     "panel": _panel,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parrot.app.cli import main
 from parrot.base.errors import ConfigError, DeviceMissing, EngineError, FileError, FormatError
 from parrot.engine import cuda_library
 from parrot.engine.cuda import CudaModel
@@ -221,3 +223,56 @@ def test_commands_say_one_sentence_and_exit_1(path: Path, emulated: Path) -> Non
         assert failed.returncode == 1
         assert failed.stderr.strip().endswith("or use --device cpu.")
         assert "Traceback" not in failed.stderr
+
+
+def organ(name: str, path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    main(["doctor", "--json", "--model", str(path), "--device", "cuda"])
+    organs = json.loads(capsys.readouterr().out)["organs"]
+    return next(found for found in organs if found["organ"] == name)
+
+
+def test_the_doctor_names_the_gpu(
+    path: Path, gpu: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = organ("gpu", path, capsys)
+    assert found["is_well"]
+    assert "emulated" in str(found["says"])
+    gpu.setenv("PARROT_CUDA", "/none.so")
+    assert "make cuda" in str(organ("gpu", path, capsys)["says"])
+    gpu.setenv("PARROT_CUDA", __file__)
+    ill = organ("gpu", path, capsys)
+    assert not ill["is_well"]
+    assert "cannot be loaded" in str(ill["says"])
+
+
+TWO = """
+import sys
+from parrot.engine.model import Model
+model = Model.open(sys.argv[1], device="cuda")
+state, token = model.new_state(), 65
+print("open", flush=True)
+sys.stdin.readline()
+for _ in range(40):
+    token = int(model.forward([token], state).argmax())
+    print(token, end=" ")
+"""
+
+
+def test_two_processes_share_one_gpu(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, str(path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"  # both hold the model before either speaks
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60) for process in both]
+    assert said[0] == said[1]
+    assert len(said[0][0].split()) == 40

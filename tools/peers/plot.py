@@ -75,8 +75,8 @@ def _draw_shares(axis: Any, rows: Sequence[Row]) -> None:
 
 def _finish(axis: Any, labels: Sequence[str], title: str) -> None:
     axis.set_title(title, fontsize=10)
-    axis.set_xticks(range(len(labels)), labels, fontsize=9)
+    axis.set_xticks(range(len(labels)), labels, fontsize=9 if len(labels) < 9 else 7)
     axis.margins(y=0.15)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.2 * axis.get_ylim()[1])  # room for the legend
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
