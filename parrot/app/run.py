@@ -19,6 +19,7 @@ from parrot.app.persona import add_persona_option
 from parrot.app.release import Proof
 from parrot.app.speech_installed import add_device_options, add_threads_option
 from parrot.base.errors import FileError
+from parrot.base.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +56,12 @@ def run(args: argparse.Namespace) -> int:
     from parrot.app.assemble import board_hand
 
     hand, keypads = board_hand(args, profile)
-    faults, proof = Faults(), Proof(time.monotonic())
+    faults, proof, service = Faults(), Proof(time.monotonic()), Service()
 
     def watch() -> None:
         faults.tell("panel", hand.panel_fault)
         faults.tell("keys", keypads.fault)
+        service.turn(time.monotonic())
         try:
             proof.feed(time.monotonic())
         except FileError as exc:
