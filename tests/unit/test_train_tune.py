@@ -242,8 +242,8 @@ def test_a_direction_makes_high_replies_likelier_one_way_and_low_ones_the_other(
     trained, measured = map(json.loads, capsys.readouterr().out.splitlines())
     assert trained == measured
     assert trained["file"] == str(path.with_suffix(".moods") / "stress.state")
-    up, down = trained["+0.70"], trained["-0.70"]
-    assert up["high"] - up["low"] < down["high"] - down["low"]
+    up, still, down = (trained[at] for at in ("+0.70", "+0.00", "-0.70"))
+    assert up["high"] < still["high"] and down["low"] < still["low"]
     direction = engine.load_state(Path(trained["file"]))
     shifts = direction.payload.reshape(2, -1)[:, : 2 * 64]
     assert direction.position == 0 and direction.payload.any() and not shifts.any()
