@@ -23,9 +23,28 @@ const char *parrot_error_name(int code) {
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-static bool has_f16c(void) {  // clang 14's __builtin_cpu_supports does not know it
-    unsigned a, b, c = 0, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+typedef struct features {
+    bool avx2, avx512;
+} features;
+
+static bool has_all(unsigned seen, unsigned wanted) { return (seen & wanted) == wanted; }
+
+// Asked of the CPU itself: __builtin_cpu_supports reads what the compiler's own library has found
+// out, and in what zig builds that stays empty. XCR0 says which registers the system saves.
+// Source: Intel SDM volume 1, sections 14.3 and 15.2 to 15.4.
+static features find_features(void) {
+    enum { XCR0_AVX = 0x6, XCR0_AVX512 = 0xe6 };
+    features has = {false, false};
+    unsigned a, b = 0, c = 0, d, saved, saved_high;
+    bool is_asked = __get_cpuid(1, &a, &b, &c, &d);
+    if (!is_asked || !has_all(c, (unsigned)bit_OSXSAVE | (unsigned)bit_F16C)) return has;
+    __asm__("xgetbv" : "=a"(saved), "=d"(saved_high) : "c"(0));
+    (void)saved_high;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return has;
+    has.avx2 = has_all(saved, XCR0_AVX) && has_all(b, (unsigned)bit_AVX2);
+    has.avx512 = has.avx2 && has_all(saved, XCR0_AVX512) && has_all(c, (unsigned)bit_AVX512VNNI) &&
+                 has_all(b, (unsigned)bit_AVX512F | (unsigned)bit_AVX512BW | (unsigned)bit_AVX512VL);
+    return has;
 }
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
@@ -37,13 +56,9 @@ static const pt_kernels *kernels_at(size_t i) {
     const pt_kernels *found[5];
     size_t n = 0;
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    bool has_avx2 = __builtin_cpu_supports("avx2") && has_f16c();
-    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
-        found[n++] = &pt_kernels_avx512;
-    }
-    if (has_avx2) found[n++] = &pt_kernels_avx2;
+    features has = find_features();
+    if (has.avx512) found[n++] = &pt_kernels_avx512;
+    if (has.avx2) found[n++] = &pt_kernels_avx2;
 #elif defined(__aarch64__)
     if (has_i8mm()) found[n++] = &pt_kernels_i8mm;
     if (has_dotprod()) found[n++] = &pt_kernels_dotprod;
@@ -206,6 +221,9 @@ static int hold_file(parrot_model *model, int fd, bool is_mapped, const char *pa
                     0);
     }
     bool is_ours = held != MAP_FAILED;
+#ifdef MADV_HUGEPAGE
+    if (is_ours) madvise(held, model->file_size, MADV_HUGEPAGE);  // fewer faults while it is filled
+#endif
     if (!is_ours) held = mmap(NULL, model->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (held == MAP_FAILED) {
         return pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be mapped: %s; free some memory.", path,

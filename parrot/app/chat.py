@@ -25,16 +25,15 @@ from collections.abc import Callable, Iterator
 
 from parrot.app.options import (
     add_model_options,
-    add_persona_option,
     add_sampling_options,
     add_soul_option,
-    begin_as,
     ctrl_c_sets,
     open_model,
     sampling_of,
     soul_path,
     wake,
 )
+from parrot.app.persona import add_persona_option, begin_as
 from parrot.base.errors import ConfigError, FileError
 from parrot.engine.generate import Abort
 from parrot.mind.companion import Companion, Manner

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from parrot.mind.soul import Soul
 
 
-PERSONAS = Path(__file__).parents[1] / "assets" / "personas"
-
-
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --lora, --device, --threads."""
     parser.add_argument("--model", metavar="FILE", help="a GGUF file (default: the bundled model)")
@@ -81,51 +78,6 @@ def sampling_of(args: argparse.Namespace) -> Sampling:
         min_p=args.min_p,
         repetition=args.repetition,
     )
-
-
-def add_persona_option(parser: argparse.ArgumentParser) -> None:
-    """Add --persona."""
-    parser.add_argument(
-        "--persona",
-        metavar="FILE",
-        help="a state that a new life begins with, or the name of a bundled one: "
-        + ", ".join(sorted(path.stem for path in PERSONAS.glob("*.state"))),
-    )
-
-
-def begin_as(companion: Companion, persona: str) -> None:
-    """Let a parrot that has lived nothing begin as a persona; one that began so goes on.
-
-    Raises: ConfigError for a life that began otherwise, and for a state that is no beginning;
-            FileError, CorruptError, MismatchError for a file that cannot be used.
-    """
-    from parrot.base.errors import ConfigError
-
-    path, soul = Path(persona), companion.soul
-    if not path.exists():
-        names = {bundled.stem: bundled for bundled in PERSONAS.glob("*.state")}
-        if persona not in names:
-            raise ConfigError(
-                f"--persona {persona}: no such file, expected one, or one of "
-                f"{', '.join(sorted(names))}; choose another."
-            )
-        path = names[persona]
-    origin = f"persona {path.stem}"
-    if soul.tip:
-        begun = [turn for id in soul.origins() if (turn := soul.turn(id)) is not None]
-        if any(turn.origin == origin for turn in begun):
-            return
-        raise ConfigError(
-            f"--persona {persona}: this parrot has lived {companion.position:,} bytes already, "
-            "expected a new life; add --fresh, or name another --soul."
-        )
-    state = companion.model.load_state(path)
-    if state.position:
-        raise ConfigError(
-            f"{path}: this state has lived {state.position:,} bytes, expected a persona, which has "
-            "lived none; go on from it with: parrot state import."
-        )
-    companion.import_state(state, origin)
 
 
 def add_soul_option(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ into one of our device errors. Nothing passes through a shell.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,17 @@ from typing import IO
 from parrot.base.errors import DeviceError, DeviceMissing, DeviceRefused
 
 _SAID_MAX = 300
+_SOURCE = re.compile(r"^\w+: (\w+:\d+: )?")  # "arecord: main:831: ", which helps nobody
+
+
+def installed(program: str, device: str, package: str) -> None:
+    """Raise DeviceMissing, which names what to install, unless `program` is there."""
+    if shutil.which(program) is None:
+        raise DeviceMissing(
+            f"{program}: not installed, expected for the {device}; run: apt install {package} "
+            f"(OpenWrt: opkg install {package}).",
+            device=device,
+        )
 
 
 class Program:
@@ -23,12 +35,7 @@ class Program:
 
     def __init__(self, argv: Sequence[str], device: str, package: str) -> None:
         """Raises: DeviceMissing when it is not installed."""
-        if shutil.which(argv[0]) is None:
-            raise DeviceMissing(
-                f"{argv[0]}: not installed, expected for the {device}; run: "
-                f"apt install {package} (OpenWrt: opkg install {package}).",
-                device=device,
-            )
+        installed(argv[0], device, package)
         self.name, self._device = argv[0], device
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
@@ -70,7 +77,8 @@ class Program:
         self._errors.seek(0)
         lines = self._errors.read(4096).decode(errors="replace").splitlines() or [""]
         own = [line for line in lines if line.startswith(f"{self.name}:")]  # ALSA says a lot more
-        said = " ".join((own or lines)[-1].split())[:_SAID_MAX]
+        line = _SOURCE.sub("", (own or lines)[-1])
+        said = " ".join(line.split())[:_SAID_MAX]
         code = self._process.poll()
         if "busy" in said:
             return DeviceRefused(
