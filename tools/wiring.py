@@ -161,9 +161,52 @@ def _pad(x: int, y: int) -> list[str]:
     return out
 
 
+def header_uses(name: str) -> dict[int, tuple[str, str]]:
+    """Return pin of the header -> (kind, label) for all that board `name` is wired to."""
+    uses = {1: ("3V3", "panel VCC"), 6: ("GND", "panel GND"), 3: ("SDA", "SDA"), 5: ("SCL", "SCL")}
+    for keys in board.load(name).keys:
+        if keys["kind"] == "gpio":
+            for kind, lines in (("row", keys["rows"]), ("column", keys["columns"])):
+                uses |= {HEADER[line]: (kind, f"{kind} {i}") for i, line in enumerate(lines, 1)}
+        elif keys["kind"] in MODULES:
+            for (signal, place), pin in zip(I2C, MODULES[keys["kind"]][1], strict=True):
+                number = int(place.split()[1])
+                uses[number] = (signal, f"{uses[number][1]}, pad {pin}")
+    return uses
+
+
+def header_svg(name: str) -> str:
+    """Return the 40-pin header seen from above, pin 1 top left, with what goes where."""
+    uses, step, top, left = header_uses(name), 20, 44, 170
+    height, width = top + 20 * step + 10, 2 * left + 40
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<text x="10" y="18" font-weight="bold">{escape(name)}: the 40-pin header</text>',
+        '<text x="10" y="33" fill="#616161" font-size="10">pin 1 is marked on the board</text>',
+        f'<rect x="{left - 6}" y="{top - 4}" width="52" height="{20 * step + 8}" rx="4" '
+        'fill="#37474f"/>',
+    ]
+    for pin in range(1, 41):
+        row, is_right = divmod(pin - 1, 2)
+        x, y = left + 10 + 20 * is_right, top + 10 + step * row
+        kind, label = uses.get(pin, ("", ""))
+        colour = COLOURS.get(kind, "#90a4ae")
+        edge = left + 52 if is_right else left - 12
+        anchor = "start" if is_right else "end"
+        out.append(f'<circle cx="{x}" cy="{y}" r="6.5" fill="{colour}" stroke="#eceff1"/>')
+        text = f"{pin}  {label}" if is_right else f"{label}  {pin}"
+        shade = colour if kind else "#b0bec5"
+        out.append(f'<text x="{edge}" y="{y + 4}" text-anchor="{anchor}" fill="{shade}">'
+                   f"{escape(text.strip())}</text>")  # fmt: skip
+    return "\n".join([*out, "</svg>", ""])
+
+
 def drawings() -> dict[str, str]:
     """Return every picture by the name of its file."""
     made = {f"wiring_{kind}.svg": svg(i2c_drawing(kind)) for kind in MODULES}
+    made |= {f"header_{name}.svg": header_svg(name) for name in ("raspberrypi", "rk3588")}
     return {
         **made,
         "wiring_gpio.svg": svg(gpio_drawing()),

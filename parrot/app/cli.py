@@ -32,6 +32,8 @@ COMMANDS = {
     "hear": ("parrot.app.hear", "write down what was said, from a WAV file or the microphone"),
     "talk": ("parrot.app.talk", "talk by voice: hear, answer, speak"),
     "speech": ("parrot.app.speech", "weights for ears and voice: install, list"),
+    "update": ("parrot.app.update", "put another release on this board, or the one before"),
+    "flash": ("parrot.app.flash", "write an image to a card, and read it back"),
     "doctor": ("parrot.app.doctor", "check every organ, one line each"),
 }
 

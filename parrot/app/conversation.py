@@ -68,7 +68,7 @@ def picture_of(companion: Companion) -> Self:
         is_kept=soul.is_kept,
         sampling=companion.manner.sampling,
         settings={name: value for name in SETTINGS if (value := soul.setting(name)) is not None},
-        trouble=companion.trouble,
+        trouble=companion.trouble or companion.take_notice(),
     )
 
 

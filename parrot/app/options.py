@@ -38,8 +38,8 @@ def open_model(args: argparse.Namespace) -> Model:
     about = model.describe()
     if not about["repacked"] and about["cpu"] != "scalar":
         print(
-            "parrot: not enough memory to repack the model for this CPU; running slower from the "
-            "mapped file.",
+            "parrot: not enough memory to repack the model for this CPU; running slower from its "
+            "file as it is.",
             file=sys.stderr,
         )
     return model.with_lora(args.lora) if args.lora else model
@@ -109,13 +109,14 @@ def wake(
     from parrot.mind.companion import Companion
 
     soul = open_soul(path)
-    if soul.notice:
-        print(f"parrot: {soul.notice}", file=sys.stderr)
     try:
-        return Companion(model, soul, SystemClock(), manner, say_progress)
+        companion = Companion(model, soul, SystemClock(), manner, say_progress)
     except BaseException:
         soul.close()
         raise
+    if notice := companion.take_notice():
+        print(f"parrot: {notice}", file=sys.stderr)
+    return companion
 
 
 def open_soul(path: Path | None) -> Soul:

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from parrot.app import board, loop
 from parrot.app.options import add_model_options, add_soul_option
 from parrot.app.persona import add_persona_option
+from parrot.app.release import Proof
 from parrot.app.speech_installed import add_device_options, add_threads_option
+from parrot.base.errors import FileError
+from parrot.base.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,11 +56,16 @@ def run(args: argparse.Namespace) -> int:
     from parrot.app.assemble import board_hand
 
     hand, keypads = board_hand(args, profile)
-    faults = Faults()
+    faults, proof, service = Faults(), Proof(time.monotonic()), Service()
 
     def watch() -> None:
         faults.tell("panel", hand.panel_fault)
         faults.tell("keys", keypads.fault)
+        service.turn(time.monotonic())
+        try:
+            proof.feed(time.monotonic())
+        except FileError as exc:
+            faults.tell("release", exc)
 
     try:
         loop.run(hand, watch)

@@ -20,17 +20,22 @@ _SAID_MAX = 300
 _SOURCE = re.compile(r"^\w+: (\w+:\d+: )?")  # "arecord: main:831: ", which helps nobody
 
 
+def installed(program: str, device: str, package: str) -> None:
+    """Raise DeviceMissing, which names what to install, unless `program` is there."""
+    if shutil.which(program) is None:
+        raise DeviceMissing(
+            f"{program}: not installed, expected for the {device}; run: apt install {package} "
+            f"(OpenWrt: opkg install {package}).",
+            device=device,
+        )
+
+
 class Program:
     """A running program with pipes. `device` is the organ's name, for errors."""
 
     def __init__(self, argv: Sequence[str], device: str, package: str) -> None:
         """Raises: DeviceMissing when it is not installed."""
-        if shutil.which(argv[0]) is None:
-            raise DeviceMissing(
-                f"{argv[0]}: not installed, expected for the {device}; run: "
-                f"apt install {package} (OpenWrt: opkg install {package}).",
-                device=device,
-            )
+        installed(argv[0], device, package)
         self.name, self._device = argv[0], device
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Framebuffer onto glass.
 
-`luma.oled` knows how each controller is woken; it also sends whole frames, 23 ms of a 400 kHz bus.
-So its device class is built once against a recorder, the wake-up sequence is taken from there, and
-this file sends only the bytes that changed: page by page, in runs of columns.
+`luma.oled` knows how each controller is woken, but importing it costs a small board seconds, and it
+sends whole frames, 23 ms of a 400 kHz bus. So its wake-up sequences are kept here (a test compares
+them with luma's), and only the bytes that changed are sent: page by page, in runs of columns.
 
 A panel on loose wires is the rule. Each transaction is tried three times; after that the glass is
 marked stale (INV-6), `show` raises once per attempt, and every RETRY_MS the panel is woken again
@@ -32,6 +32,14 @@ HEAL_MS = 200  # one page each; all eight and the wake-up sequence in 1.6 s
 RUN_GAP = 10  # columns: a new run costs ten bytes on the bus, so a smaller gap is sent along
 CONTRAST_DIM = 8
 ADDRESS = 0x3C
+
+_SSD = "ae d5 80 a8 3f d3 00 40 8d 14 20 00 a1 c8 da 12 d9 f1 db 40 a4 a6"
+WAKE = {
+    "ssd1306": _SSD,
+    "ssd1309": _SSD,
+    "sh1106": "ae 20 10 b0 c8 00 10 40 a1 a6 a8 3f a4 d3 00 d5 f0 d9 22 da 12 db 20 8d 14",
+}  # luma.oled 3.16
+CHIPS = tuple(WAKE)
 
 COMMAND, DATA = b"\x00", b"\x40"  # control bytes of the I²C interface
 DISPLAY_OFF, DISPLAY_ON, SET_CONTRAST, NORMAL, INVERSE = 0xAE, 0xAF, 0x81, 0xA6, 0xA7
@@ -100,8 +108,7 @@ class OLEDPanel:
 
     Units:     address 7-bit; now_ms monotonic.
     Invariant: INV-6, see Panel.
-    Raises:    ConfigError for an unknown chip, DeviceMissing if luma.oled is not installed; the
-               bus is first touched by `show`.
+    Raises:    ConfigError for an unknown chip; the bus is first touched by `show`.
     Source:    SSD1306 datasheet rev 1.1, §8.1.5 (I²C), §10; SH1106 datasheet v2.3 (132 columns).
     """
 
@@ -216,56 +223,15 @@ def _dirty_runs(
             yield int(page), int(first), int(last) + 1
 
 
-# luma.oled
-
-
-class _Recorder:
-    """Looks to luma like a serial interface; remembers what would be sent."""
-
-    def __init__(self) -> None:
-        self.commands: list[bytes] = []
-
-    def command(self, *codes: int) -> None:
-        self.commands.append(bytes(codes))
-
-    def cleanup(self) -> None:
-        """There is nothing to close."""
-
-
-CHIPS = ("ssd1306", "ssd1309", "sh1106")
-
-
 def wake_sequence(chip: str) -> bytes:
     """Return the commands, "display off" first, with which luma.oled prepares `chip`.
 
-    Raises: ConfigError for a chip that has no page diff here, DeviceMissing without luma.oled.
+    Raises: ConfigError for a chip that has no page diff here.
     """
-    if chip not in CHIPS:
+    if chip not in WAKE:
         raise ConfigError(
             f"panel chip: {chip!r}, expected one of {', '.join(CHIPS)}; any other luma device "
             "goes through LumaPanel.",
             key="panel.chip",
         )
-    try:
-        from luma.oled import device as luma_device
-    except ImportError as exc:
-        raise DeviceMissing(
-            "panel: the package luma.oled is not installed; run: pip install "
-            "'parrot-companion[board]'.",
-            device="panel",
-        ) from exc
-
-    def display(self: object, image: object) -> None:
-        """Draw nothing: luma clears the glass while it is being built, we send the picture."""
-
-    recorder = _Recorder()
-    device = type(chip, (getattr(luma_device, chip),), {"display": display})(recorder)
-    device.persist = True  # else luma blanks the glass when the process ends
-    sequence = recorder.commands[0]
-    if sequence[0] != DISPLAY_OFF:
-        raise DeviceMissing(
-            f"panel: luma.oled wakes {chip} with 0x{sequence[0]:02x}, expected 0xae; install "
-            "a luma.oled of version 3.",
-            device="panel",
-        )
-    return sequence
+    return bytes.fromhex(WAKE[chip])

@@ -269,7 +269,8 @@ def _heal(database: sqlite3.Connection) -> None:
         "UPDATE name SET turn = coalesce((SELECT max(id) FROM turn WHERE id <= name.turn), 0)"
     )
     database.execute(
-        "INSERT INTO name SELECT 'main', max(id), 1, max(wall_s) FROM turn"
+        "INSERT INTO name (name, turn, is_line, wall_s)"
+        " SELECT 'main', max(id), 1, max(wall_s) FROM turn"
         " WHERE NOT EXISTS (SELECT 1 FROM name WHERE name = 'main') HAVING max(id) > 0"
     )
     database.execute("DELETE FROM snapshot WHERE turn NOT IN (SELECT id FROM turn)")

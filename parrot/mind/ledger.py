@@ -98,11 +98,16 @@ class Ledger:
             )
         for name, (level, wall_s) in levels.items():
             self._database.execute(
-                "INSERT OR REPLACE INTO hormone VALUES (?, ?, ?)", (name, level, wall_s)
+                "INSERT OR REPLACE INTO hormone (name, level, wall_s) VALUES (?, ?, ?)",
+                (name, level, wall_s),
             )
 
     def _count(self, wall_s: float, **more: int) -> None:
-        self._database.execute("INSERT OR IGNORE INTO day VALUES (?, 0, 0, 0, 0)", (_day(wall_s),))
+        self._database.execute(
+            "INSERT OR IGNORE INTO day (day, turns, heard, said, snapshot_bytes)"
+            " VALUES (?, 0, 0, 0, 0)",
+            (_day(wall_s),),
+        )
         for column, n in more.items():
             self._database.execute(
                 f"UPDATE day SET {column} = {column} + ? WHERE day = ?", (n, _day(wall_s))
@@ -110,7 +115,7 @@ class Ledger:
 
     def _set(self, name: str, value: object) -> None:
         self._database.execute(
-            "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, json.dumps(value))
+            "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, json.dumps(value))
         )
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:

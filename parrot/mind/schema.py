@@ -5,6 +5,11 @@ A migration is a script that takes a soul from one schema version to the next, i
 None is ever edited after a release: souls made by it are out there. Tables are STRICT: a
 hostile file cannot put text where bytes or numbers are expected. Reading order: `turn` is the
 journal (a tree: each turn knows its parent), `name` points into it, `snapshot` is its cache.
+
+A board may go back to the parrot it had before an update, and that one must live on in the soul.
+So a migration adds: tables, and columns that may be absent (NULL or a default is as good as none).
+The older parrot neither reads nor fills them. READER says which schema's parrot can still do that;
+the soul carries it. Statements name the columns they fill, or an added one would break them.
 """
 
 from __future__ import annotations
@@ -77,6 +82,11 @@ CREATE TABLE diary (id INTEGER PRIMARY KEY, wall_s REAL NOT NULL, figures TEXT N
 """
 
 MIGRATIONS = (_V1, _V2, _V3)
+# The oldest schema whose parrot can live on in a soul of ours. A migration that does not merely add
+# raises it to its own number, and updates across it are then refused (parrot.app.release).
+READER = 3
+
+_READER_SETTING = "schema_reader"
 
 _HINTS = {
     "SQLITE_FULL": "the disk is full; free some space",
@@ -141,6 +151,8 @@ def migrate(database: sqlite3.Connection, path: Path) -> None:
             path=path,
         )
     if version > len(MIGRATIONS):
+        if _reader(database) <= len(MIGRATIONS):
+            return
         raise FormatError(
             f"{path}: schema version {version}, this build reads up to {len(MIGRATIONS)}; install "
             "a newer parrot.",
@@ -149,5 +161,15 @@ def migrate(database: sqlite3.Connection, path: Path) -> None:
     for number in range(version + 1, len(MIGRATIONS) + 1):
         database.executescript(
             f"BEGIN IMMEDIATE; {MIGRATIONS[number - 1]} PRAGMA application_id = {APPLICATION_ID};"
+            "INSERT OR REPLACE INTO setting (name, value)"
+            f" VALUES ('{_READER_SETTING}', '{READER}');"
             f"PRAGMA user_version = {number}; COMMIT;"
         )
+
+
+def _reader(database: sqlite3.Connection) -> float:
+    """Return the oldest schema whose parrot can live on in this soul, which a newer one wrote."""
+    row = database.execute(
+        "SELECT value FROM setting WHERE name = ?", (_READER_SETTING,)
+    ).fetchone()
+    return int(row[0]) if row and row[0].isdecimal() and len(row[0]) < 10 else float("inf")

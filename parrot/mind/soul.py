@@ -200,7 +200,7 @@ class Soul(Crystals, Nights):
             self._point(BEFORE, self.tip, False, turn.wall_s)
             self._insert(Entry(turn))
             self._database.execute(
-                "INSERT INTO snapshot VALUES (?, ?, ?, ?)",
+                "INSERT INTO snapshot (turn, model, wall_s, state) VALUES (?, ?, ?, ?)",
                 (turn.id, turn.model, turn.wall_s, state),
             )
             self._point(self.line, turn.id, True, turn.wall_s)
@@ -231,7 +231,7 @@ class Soul(Crystals, Nights):
         self.flush()
         with self._writing():
             self._database.execute(
-                "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO snapshot (turn, model, wall_s, state) VALUES (?, ?, ?, ?)",
                 (turn.id, model, turn.wall_s, state),
             )
             self._forget(model, drop)
@@ -274,7 +274,8 @@ class Soul(Crystals, Nights):
 
     def _point(self, name: str, turn: int, is_line: bool, wall_s: float) -> None:
         self._database.execute(
-            "INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", (name, turn, is_line, wall_s)
+            "INSERT OR REPLACE INTO name (name, turn, is_line, wall_s) VALUES (?, ?, ?, ?)",
+            (name, turn, is_line, wall_s),
         )
 
     def _check_name(self, name: str) -> None:

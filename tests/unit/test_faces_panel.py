@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import random
-import sys
 
 import pytest
 
@@ -28,8 +27,6 @@ from parrot.faces.panel import (
     wake_sequence,
 )
 from parrot.faces.sim_panel import SimulatedSSD1306
-
-pytest.importorskip("luma.oled", reason="needs the extra: pip install 'parrot-companion[board]'")
 
 
 class Bench:
@@ -226,10 +223,30 @@ def test_unknown_chip_is_a_config_error() -> None:
         wake_sequence("ssd1331")
 
 
-def test_missing_luma_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "luma.oled", None)
-    with pytest.raises(DeviceMissing, match=r"pip install 'parrot-companion\[board\]'"):
-        wake_sequence("ssd1306")
+class Recorder:
+    """Looks to luma like a serial interface; remembers what would be sent."""
+
+    def __init__(self) -> None:
+        self.commands: list[bytes] = []
+
+    def command(self, *codes: int) -> None:
+        self.commands.append(bytes(codes))
+
+    def data(self, data: object) -> None:
+        """The picture is not asked for."""
+
+    def cleanup(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # luma uses Pillow's getdata
+@pytest.mark.parametrize("chip", CHIPS)
+def test_each_chip_is_woken_as_luma_wakes_it(chip: str) -> None:
+    luma = pytest.importorskip("luma.oled.device", reason="needs the extra board")
+    recorder = Recorder()
+    getattr(luma, chip)(recorder).persist = True
+    assert recorder.commands[0] == wake_sequence(chip)
+    assert wake_sequence(chip)[0] == 0xAE  # display off
 
 
 def test_wake_sequence_does_not_touch_the_bus() -> None:

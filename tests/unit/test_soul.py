@@ -365,10 +365,16 @@ def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None
             Soul.open(path)
 
 
-def test_a_newer_soul_is_refused_with_both_versions(path: Path) -> None:
+@pytest.mark.parametrize("reader", [f"{len(MIGRATIONS) + 1}", "999", "9" * 5000, "three", None])
+def test_a_newer_soul_that_this_parrot_cannot_live_in_is_refused_with_both_versions(
+    path: Path, reader: str | None
+) -> None:
     Soul.open(path).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 999")
+        database.execute("DELETE FROM setting WHERE name = 'schema_reader'")
+        if reader is not None:
+            database.execute("INSERT INTO setting VALUES ('schema_reader', ?)", (reader,))
     database.close()
     with pytest.raises(FormatError, match=f"version 999, this build reads up to {len(MIGRATIONS)}"):
         Soul.open(path)
