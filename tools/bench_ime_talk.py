@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nine keys within a talk: what the owner typed in the held-out hand-written dialogue, in its place.
+"""Nine keys within a talk: what the owner typed in held-out hand-written dialogue, in its place.
 
     python -m tools.bench_ime_talk
 
