@@ -28,8 +28,10 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 
-from parrot.app.assemble import Rig, add_composer, real_engine, sim_rig
+from parrot.app.assemble import Rig, add_composer, no_organs, sim_rig, waker
 from parrot.app.conversation import Conversation
+from parrot.app.engine_thread import EngineThread
+from parrot.app.hand_voice import HandVoice, VoiceManner
 from parrot.app.loop import TICK_MS
 from parrot.base.clock import SystemClock
 from parrot.engine.model import Model
@@ -74,10 +76,12 @@ class LiveHand:
     """A hand in real time on a thread of its own; `edge` presses a key and waits for its frame."""
 
     def __init__(self, threads: int | None) -> None:
-        args = Namespace(model=None, device="cpu", threads=threads, soul=None, fresh=True)
+        args = Namespace(model=None, lora=None, device="cpu", threads=threads, soul=None,
+                         fresh=True, persona=None)  # fmt: skip
         self.keypad, talk = LiveKeypad(), Conversation()
-        real_engine(args, talk)
-        self.rig: Rig = sim_rig(SystemClock(), self.keypad, talk, "en")
+        talk.engine = EngineThread(waker(args), talk.awake)
+        voice = HandVoice(talk, no_organs, VoiceManner())
+        self.rig: Rig = sim_rig(SystemClock(), self.keypad, voice, "en")
         self.talk, self.hand = talk, self.rig.hand
         add_composer(self.hand)
         self._is_over, self._seen = False, threading.Condition()

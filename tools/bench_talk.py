@@ -13,11 +13,11 @@ import time
 
 import numpy as np
 
+from parrot.app.conversation import Conversation
 from parrot.app.dialogue import Dialogue, Watcher
-from parrot.app.ears import Ears
 from parrot.app.engine_thread import EngineThread
 from parrot.app.mouth import Mouth
-from parrot.app.speech_organs import open_endpointer, open_recognizer, open_voice
+from parrot.app.speech_organs import open_ears, open_voice
 from parrot.base.audio import EAR_HZ, Samples, level
 from parrot.base.clock import SystemClock
 from parrot.engine.generate import Abort
@@ -37,29 +37,51 @@ def newborn(abort: Abort) -> Companion:
     return Companion(model, Soul.in_memory(), SystemClock(), Manner(seed=1), abort=abort)
 
 
-def open_dialogue(language: str) -> Dialogue:
-    voice = open_voice()
-    for spoken in ("en", "zh") if language == "auto" else (language,):
-        voice.warm(spoken)
-    ears = Ears(open_endpointer(), open_recognizer(language))
-    engine = EngineThread(newborn, lambda error: None)
-    mouth = Mouth(voice, SoundSpeaker(24_000))
-    return Dialogue(ears, mouth, engine, Watcher(), hands_free=True)
+class Party:
+    """A whole talk in real time: ears, parrot and mouth, hands-free."""
+
+    def __init__(self, language: str) -> None:
+        voice = open_voice()
+        for spoken in ("en", "zh") if language == "auto" else (language,):
+            voice.warm(spoken)
+        self.talk, self.mouth = Conversation(), Mouth(voice, SoundSpeaker(24_000))
+        self.talk.engine = EngineThread(newborn, self.talk.awake)
+        self.talk.mouth = self.mouth
+        self.ears = open_ears(language)
+        watcher = Watcher(
+            partial=lambda text: None, heard=self.talk.say, interrupted=self.talk.stop
+        )
+        self.dialogue = Dialogue(
+            self.ears, self.mouth, watcher, lambda: self.talk.is_answering, is_hands_free=True
+        )
+
+    def settle(self) -> None:
+        """End the reply, and forget what was heard."""
+        self.talk.stop()
+        while self.dialogue.is_answering or self.mouth.loudness():
+            self.talk.engine.deliver()
+            time.sleep(0.01)
+        self.ears.endpointer.reset()
+
+    def close(self) -> None:
+        self.mouth.close()
+        self.talk.engine.close()
 
 
-def wait_ms(dialogue: Dialogue, sound: Samples) -> float:
+def wait_ms(party: Party, sound: Samples) -> float:
     """Play `sound` to the dialogue in real time; return how long after it the reply sounded."""
     begun = time.perf_counter()
     offset = time.monotonic() - begun
     ended, n_silent = 0.0, 0
-    dialogue.mouth.hush()
-    dialogue.mouth.first_sound_s = None
+    party.mouth.hush()
+    party.mouth.first_sound_s = None
     blocks = [sound[at : at + BLOCK] for at in range(0, len(sound) - BLOCK + 1, BLOCK)]
-    while dialogue.mouth.first_sound_s is None and n_silent < 20 * EAR_HZ // BLOCK:
+    while party.mouth.first_sound_s is None and n_silent < 20 * EAR_HZ // BLOCK:
         i = int((time.perf_counter() - begun) * EAR_HZ / BLOCK)  # blocks the card has by now
         while len(blocks) and i > 0:
             block = blocks.pop(0)
-            dialogue.feed(block)
+            party.talk.engine.deliver()
+            party.dialogue.feed(block)
             begun += BLOCK / EAR_HZ
             ended = begun if level(block) > _LOUD else ended
             i -= 1
@@ -67,26 +89,17 @@ def wait_ms(dialogue: Dialogue, sound: Samples) -> float:
             blocks.append(np.zeros(BLOCK, np.float32))
             n_silent += 1
         time.sleep(0.002)
-    first = dialogue.mouth.first_sound_s
+    first = party.mouth.first_sound_s
     return (first - offset - ended) * 1e3 if first is not None else float("nan")
 
 
-def settle(dialogue: Dialogue) -> None:
-    dialogue.interrupt()
-    while dialogue.is_answering or dialogue.mouth.loudness():
-        dialogue.deliver()
-        time.sleep(0.01)
-    dialogue.ears.endpointer.reset()
-
-
 def latency(language: str) -> dict[str, object]:
-    dialogue, voice, waits = open_dialogue(language), open_voice(), []
+    party, voice, waits = Party(language), open_voice(), []
     for text in sentences(language, N_TURNS + 1):
         sound = np.pad(speak(voice, text), (EAR_HZ // 4, EAR_HZ // 2))
-        waits.append(wait_ms(dialogue, sound))
-        settle(dialogue)
-    dialogue.engine.close()
-    dialogue.mouth.close()
+        waits.append(wait_ms(party, sound))
+        party.settle()
+    party.close()
     waits = waits[1:]  # the first turn opens what is opened late
     answered = [wait for wait in waits if wait == wait]
     return {
@@ -107,21 +120,18 @@ def _status_mb(name: str) -> int:
 
 def memory(language: str) -> dict[str, object]:
     spoken = ("en", "zh") if language == "auto" else (language,)
-    dialogue, voices = open_dialogue(language), dict[str, Samples]()
+    party, voices = Party(language), dict[str, Samples]()
     for name in spoken:
-        sounds = dialogue.mouth._voice.synthesize(sentences(name)[3])
+        sounds = party.mouth.voice.synthesize(sentences(name)[3])
         voices[name] = np.concatenate([s.samples[::2][: s.rate_hz * 8 // 16] for s in sounds])
     for sound in voices.values():
-        dialogue.ears.read(sound)
-    done: list[str] = []
-    dialogue._watcher = Watcher(said=done.append)
-    dialogue._answer("你好" if language == "zh" else "Hello!")
-    while not done or dialogue.is_answering:
-        dialogue.deliver()
+        party.ears.read(sound)
+    party.talk.say("你好" if language == "zh" else "Hello!")
+    while party.dialogue.is_answering:
+        party.talk.engine.deliver()
         time.sleep(0.01)
     facts = {"language": language, "rss_mb": _status_mb("VmRSS"), "peak_mb": _status_mb("VmHWM")}
-    dialogue.engine.close()
-    dialogue.mouth.close()
+    party.close()
     return facts
 
 

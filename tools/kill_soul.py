@@ -25,11 +25,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from parrot.engine.generate import Sampling
 from parrot.engine.model import Model
 from parrot.mind import nights, sleep
 from parrot.mind.companion import Companion, Manner
+from parrot.mind.hormones import HORMONES
 from parrot.mind.memory import Crystal
+from parrot.mind.moods import SUFFIX
 from parrot.mind.soul import Soul
 from parrot.model.random_model import write_random_model
 from parrot.model.shape import Shape
@@ -53,10 +57,16 @@ class ScriptClock:
 
 
 def tiny_model(folder: Path, seed: int = 1) -> Path:
-    """Write a random model that lives thousands of bytes a second; return its path."""
+    """Write a random model that lives thousands of bytes a second, and random directions for its
+    moods; return its path."""
     path = folder / f"tiny{seed}.gguf"
     if not path.exists():
         write_random_model(path, Shape.standard(1, 64, head_size=32), seed)
+        state, moods = Model.open(path, threads=1).new_state(), path.with_suffix(SUFFIX)
+        moods.mkdir()
+        for i, name in enumerate(HORMONES):
+            state.payload[:] = np.random.default_rng(i).normal(0, 3, len(state.payload))
+            state.save(moods / f"{name}.state")
     return path
 
 

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"parrot_{version}-1_{target.processor}.ipk": ipk_of(release, target),
             f"parrot-{version}-openwrt-{target.processor}.tar.gz": tarball_of(release, target),
         }
+        args.out.mkdir(parents=True, exist_ok=True)
         for name, blob in made.items():
             replace_file(args.out / name, blob)
     except ParrotError as exc:

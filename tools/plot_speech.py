@@ -40,7 +40,8 @@ def draw_errors(axes: Axes, rows: Rows) -> None:
     axes.set_xticks(np.arange(len(conditions)), [str(c) for c in conditions])
     axes.set_ylabel("WER / CER, %")
     axes.set_title("Errors of a round trip", loc="left")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
 
 
 def draw_speed(axes: Axes, rows: Rows) -> None:

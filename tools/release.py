@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.tree:
             write_tree(args.tree, release)
         if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
             name = f"parrot-{version_of(release)}-{target.name}.tar.gz"
             replace_file(args.out / name, archive_of(release))
     except ParrotError as exc:
@@ -102,11 +103,17 @@ def release_of(wheels: Sequence[Path], target: Target) -> dict[str, Entry]:
         "version": wheels[0].name.split("-")[1],
         "target": target.name,
         "python": python_of(wheels, target),
-        "unpacked_bytes": sum(-len(entry.data) // _BLOCK * -_BLOCK for entry in entries.values()),
+        "unpacked_bytes": sum(unpacked(name, entry) for name, entry in entries.items()),
         "soul_schema": len(MIGRATIONS),
         "soul_reader": READER,
     }
     return {DESCRIPTION: Entry((json.dumps(about, indent=1) + "\n").encode()), **entries}
+
+
+def unpacked(name: str, entry: Entry) -> int:
+    """Return the bytes a file takes on the disk, a module's bytecode included: about as much."""
+    blocks = -(-len(entry.data) // _BLOCK)
+    return blocks * _BLOCK * (2 if name.endswith(".py") else 1)
 
 
 def version_of(release: Mapping[str, Entry]) -> str:

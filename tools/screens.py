@@ -17,13 +17,18 @@ from pathlib import Path
 from parrot.app.assemble import add_composer, virtual_rig
 from parrot.app.catalogue import LANGUAGES
 from parrot.app.conversation import Self
+from parrot.app.engine_thread import Job
 from parrot.app.loop import Hand
+from parrot.app.screens_voice import ListenScreen
 from parrot.base.clock import ManualClock
 from parrot.base.errors import DeviceTimeout
 from parrot.base.files import replace_file
+from parrot.engine.generate import Abort
 from parrot.engine.model import Model
 from parrot.faces.framebuffer import Framebuffer
 from parrot.faces.png import png_bytes
+from parrot.mind.companion import Companion
+from parrot.mind.entry import Entry
 from parrot.mind.hormones import HORMONES
 from parrot.mind.turn import Turn
 from parrot.senses.scripted_keypad import ScriptedKeypad, parse_script
@@ -46,15 +51,29 @@ SCRIPTS = {
     "composer_digits": "wait 300\ntap DBB20261122",
     "composer_symbols": "wait 300\ntap DBBB",
     "menu": "wait 200\ntap C",
+    "menu_middle": "wait 300\ntap C6",
     "menu_end": "wait 200\ntap C*",
     "diary": "wait 300\ntap C3D",
-    "diary_turn": "wait 300\ntap C3DD",
+    "diary_turn": "wait 300\ntap C3D#D",
+    "diary_night": "wait 300\ntap C3DD",
     "mood": "wait 200\ntap C4D",
-    "states": "wait 200\ntap C5D",
-    "sampling": "wait 200\ntap C6D66",
-    "brightness": "wait 200\ntap C7D4",
-    "doctor": "wait 300\ntap C9D",
-    "doctor_ill": "wait 300\ntap C9D",
+    "voice": "wait 300\ntap C5D",
+    "voice_sound": "wait 300\ntap C5D5D#",
+    "listening": "wait 400",
+    "listening_partial": "wait 400",
+    "reading": "wait 900",
+    "sleep": "wait 300\ntap C6D\nwait 300",
+    "sleep_over": "wait 300\ntap C6D\nwait 2500",
+    "persona": "wait 300\ntap C7D",
+    "persona_ask": "wait 300\ntap C7D2D",
+    "memory": "wait 300\ntap C8D",
+    "memory_one": "wait 300\ntap C8DD",
+    "memory_forget": "wait 300\ntap C8DD3",
+    "states": "wait 200\ntap C9D",
+    "sampling": "wait 200\ntap C9#D66",
+    "brightness": "wait 200\ntap C9##D4",
+    "doctor": "wait 300\ntap C***D",
+    "doctor_ill": "wait 300\ntap C***D",
     "about": "wait 300\ntap C**D",
     "undo": "wait 300\ntap C2D",
     "power_off": "wait 200\ntap C*D",
@@ -67,12 +86,18 @@ TALK = {
     "zh": (("早上好，睡得怎么样？", "像沙子里的石头，又暖又沉。你呢？"),
            ("我梦见了大海。", "那告诉我，它是安静的，还是有话要说？")),
 }  # fmt: skip
+TOLD = {
+    "en": ("The blue key opens the shed.", "My sister Ada was born in May."),
+    "zh": ("蓝色的钥匙开仓库的门。", "我妹妹小艾是五月生的。"),
+}
+HEARD = {"en": "Tell me about the sea, and", "zh": "给我讲讲大海，还有"}
 NOTICES = {
     "en": ("Nothing said yet.", "/home/parrot/soul.db: no space left; free some space. "
            "The talk goes on, unkept."),
     "zh": ("还没说过话。", "/home/parrot/soul.db: no space left; free some space. "
            "The talk goes on, unkept."),
 }  # fmt: skip
+NIGHT = {"day_turns": 12, "crystals_new": 3, "crystals_merged": 1, "packed_turns": 256}
 DAY_S = 1_795_305_600.0  # 2026-11-22, 00:00 UTC
 
 
@@ -84,16 +109,31 @@ def lived(language: str) -> Self:
     )
     return Self(
         turns=turns, mood=dict.fromkeys(HORMONES, 0.3), model="parrot.gguf 0123456789abcdef",
-        position=12_345, line="main", is_kept=True,
+        position=12_345, line="main", is_kept=True, nights=((DAY_S + 3600 * 9.5, NIGHT),),
     )  # fmt: skip
+
+
+def told(language: str) -> Job:
+    """Return a job that lets the parrot have been told two things, and remember them."""
+
+    def work(companion: Companion, abort: Abort) -> Iterator[object]:
+        for i, text in enumerate(TOLD[language], 1):
+            model = bytes.fromhex(companion.model.id)
+            turn = Turn(i, i - 1, DAY_S + 3600 * i, model, 0, text.encode(), b"")
+            companion.soul.add(Entry(turn))
+            companion.soul.remember(text, DAY_S + 3600 * i)
+        companion.soul.pin(1, True)
+        yield None
+
+    return Job(work)
 
 
 def pose(hand: Hand, name: str, language: str) -> None:
     """Put the talk into the state that the picture is about; the model is not asked again."""
     talk = hand.talk
     talk.is_awake = not name.startswith("composer")  # asleep, it ranks no sentences
-    if name in ("home_reply", "home_thinking", "chat", "diary", "diary_turn", "undo", "doctor",
-                "about"):  # fmt: skip
+    if name in ("home_reply", "home_thinking", "chat", "diary", "diary_turn", "diary_night", "undo",
+                "doctor", "about", "menu_middle"):  # fmt: skip
         talk.me = lived(language)
     if name in ("home_reply", "home_thinking"):
         talk.is_answering = True
@@ -102,6 +142,14 @@ def pose(hand: Hand, name: str, language: str) -> None:
     if name == "doctor_ill":
         talk.me = replace(talk.me, model="", trouble=NOTICES[language][1])
         hand.panel_fault = DeviceTimeout("panel ssd1306 stopped answering; check the wires.")
+    if name in ("sleep", "sleep_over", "memory", "memory_one", "memory_forget"):
+        hand.engine.submit(told(language))
+    if name in ("listening", "listening_partial", "reading"):
+        voice = hand.voice
+        voice.is_recording, voice.is_reading = name != "reading", name == "reading"
+        voice.partial = HEARD[language] if name != "listening" else ""
+        voice.level = 0.7
+        hand.desk.push(ListenScreen(hand.desk, None))
     if name in ("notice", "notice_long"):
         talk.notice = NOTICES[language][name == "notice_long"]
 

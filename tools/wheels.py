@@ -21,6 +21,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -128,6 +129,8 @@ def build(target: Target, out: Path, is_twice: bool) -> Built:
             demands = demands_of(archive.read(_EXTENSION))
         check(wheel, demands, target)
         tag = None if target.is_musl else audit(path, target)
+        if not target.is_musl and target.processor == platform.machine():
+            check_kernels(path)
     library_name = f"libparrot-{version_of(wheel)}-{target.name}.tar.gz"
     replace_file(out / wheel, blob)
     replace_file(out / library_name, library)
@@ -208,6 +211,28 @@ def library_of(target: Target, build_folder: Path, tools: Path) -> bytes:
         "LICENSE": Entry((ROOT / "LICENSE").read_bytes()),
     }
     return gzip_of(tar_of(entries))
+
+
+def check_kernels(wheel: Path) -> None:
+    """Raise BuildError unless the extension in `wheel`, made for this machine, knows its CPU."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(wheel.parent / "site")
+    code = "from parrot import _native; print(*_native.cpu_names())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=wheel.parent,
+        env={**os.environ, "PYTHONPATH": str(wheel.parent / "site")},
+        capture_output=True,
+        text=True,
+    )
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    wanted = {"avx2": "avx2", "avx512_vnni": "avx512", "asimddp": "dotprod", "i8mm": "i8mm"}
+    missing = {name for flag, name in wanted.items() if flag in flags} - set(done.stdout.split())
+    if done.returncode or missing:
+        raise BuildError(
+            f"{wheel.name}: finds the kernels {done.stdout.strip() or done.stderr.strip()[-500:]}, "
+            f"expected {', '.join(sorted(missing))} too on this CPU; see find_features in model.c."
+        )
 
 
 def audit(wheel: Path, target: Target) -> str:

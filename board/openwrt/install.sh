@@ -13,7 +13,8 @@ if [ "$1" = remove ]; then
 fi
 sh "$here/check" || exit 1
 need_kb=$(du -sk "$here/files" | cut -f1)
-free_kb=$(df -k / | awk 'NR == 2 { print $4 }')
+free_kb=$(df -k / | awk 'END { print $4 }')
+[ "$free_kb" -ge 0 ] 2>/dev/null || free_kb=0
 [ "$free_kb" -gt $((need_kb + 4096)) ] || {
 	echo "parrot: $free_kb KB free on /, expected $((need_kb + 4096)); extend the overlay to a USB stick." >&2
 	exit 1

@@ -69,11 +69,13 @@ typedef struct parrot_options {
     const char *cpu;     // NULL: the best this CPU has; else a name of parrot_cpu_name
 } parrot_options;
 
-enum { PARROT_MAPPED = 1 };  // compute from the mapped file; do not spend memory on a repacked copy
+// Compute from the mapped file and spend no memory on a copy. The file must then stay as it is: one
+// that is cut short ends the process (SIGBUS); to replace it, write another and rename it over.
+enum { PARROT_MAPPED = 1 };
 
 // ---- model
 
-// Map `path`, check every byte of its header, repack the matrices for this CPU. `options` may be
+// Read `path`, check every byte of its header, repack the matrices for this CPU. `options` may be
 // NULL. On failure *model is NULL and `fault` (may be NULL) holds the sentence.
 PARROT_API int parrot_model_open(parrot_model **model, const char *path,
                                  const parrot_options *options, parrot_fault *fault);

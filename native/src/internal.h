@@ -40,11 +40,12 @@ enum {
     PT_SHARED_ROWS_MIN = 4,    // fewer rows: each thread prepares its own operands, no barrier
 };
 
-// y = W x. W (n_out, n_in) row-major as in the file (`mapped`), or repacked (`packed`).
+// y = W x. W (n_out, n_in) row-major as in the file (`mapped`), or repacked (`packed`): then the file's
+// bytes of it are gone.
 typedef struct pt_matrix {
     enum pt_type type;
     uint32_t n_out, n_in;
-    const uint8_t *mapped;  // borrowed from the mapped file
+    const uint8_t *mapped;  // borrowed from parrot_model.file
     const uint8_t *packed;  // NULL: compute from `mapped`
 } pt_matrix;
 
@@ -170,7 +171,7 @@ typedef struct pt_layer {
 struct parrot_model {
     parrot_shape shape;
     uint8_t id[8];
-    const uint8_t *file;
+    const uint8_t *file;  // its bytes: mapped memory, of our own or the file itself
     size_t file_size;
     uint8_t *packed;
     size_t packed_size;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model file, mapped and bound; its matrices repacked once for the CPU at hand; its threads.
+// A model file, read (or mapped) and bound; its matrices repacked once for the CPU at hand; its threads.
 #define _GNU_SOURCE
 #include "internal.h"
 
@@ -23,9 +23,28 @@ const char *parrot_error_name(int code) {
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-static bool has_f16c(void) {  // clang 14's __builtin_cpu_supports does not know it
-    unsigned a, b, c = 0, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+typedef struct features {
+    bool avx2, avx512;
+} features;
+
+static bool has_all(unsigned seen, unsigned wanted) { return (seen & wanted) == wanted; }
+
+// Asked of the CPU itself: __builtin_cpu_supports reads what the compiler's own library has found
+// out, and in what zig builds that stays empty. XCR0 says which registers the system saves.
+// Source: Intel SDM volume 1, sections 14.3 and 15.2 to 15.4.
+static features find_features(void) {
+    enum { XCR0_AVX = 0x6, XCR0_AVX512 = 0xe6 };
+    features has = {false, false};
+    unsigned a, b = 0, c = 0, d, saved, saved_high;
+    bool is_asked = __get_cpuid(1, &a, &b, &c, &d);
+    if (!is_asked || !has_all(c, (unsigned)bit_OSXSAVE | (unsigned)bit_F16C)) return has;
+    __asm__("xgetbv" : "=a"(saved), "=d"(saved_high) : "c"(0));
+    (void)saved_high;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return has;
+    has.avx2 = has_all(saved, XCR0_AVX) && has_all(b, (unsigned)bit_AVX2);
+    has.avx512 = has.avx2 && has_all(saved, XCR0_AVX512) && has_all(c, (unsigned)bit_AVX512VNNI) &&
+                 has_all(b, (unsigned)bit_AVX512F | (unsigned)bit_AVX512BW | (unsigned)bit_AVX512VL);
+    return has;
 }
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
@@ -37,13 +56,9 @@ static const pt_kernels *kernels_at(size_t i) {
     const pt_kernels *found[5];
     size_t n = 0;
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    bool has_avx2 = __builtin_cpu_supports("avx2") && has_f16c();
-    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
-        found[n++] = &pt_kernels_avx512;
-    }
-    if (has_avx2) found[n++] = &pt_kernels_avx2;
+    features has = find_features();
+    if (has.avx512) found[n++] = &pt_kernels_avx512;
+    if (has.avx2) found[n++] = &pt_kernels_avx2;
 #elif defined(__aarch64__)
     if (has_i8mm()) found[n++] = &pt_kernels_i8mm;
     if (has_dotprod()) found[n++] = &pt_kernels_dotprod;
@@ -125,6 +140,14 @@ static pt_matrix *matrix_at(parrot_model *model, size_t i) {
 
 static size_t packed_offset(size_t at) { return (at + 63) / 64 * 64; }
 
+// Let the system have the whole pages of [from, from + size) back. They are not read again.
+static void give_back(const uint8_t *from, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)from + page - 1) / page * page;
+    uintptr_t last = ((uintptr_t)from + size) / page * page;
+    if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
 typedef struct pack_job {
     parrot_model *model;
 } pack_job;
@@ -136,14 +159,17 @@ static void pack_share(void *arg, uint32_t thread, uint32_t n_threads) {
     for (size_t i = 0; (m = matrix_at(model, i)) != NULL; i++) {
         uint8_t *packed = model->packed + at;
         if (i % n_threads == thread) {
-            if (model->kernels->pack(m, packed)) m->packed = packed;
+            if (model->kernels->pack(m, packed)) {
+                m->packed = packed;
+                give_back(m->mapped, pt_matrix_size(m));  // memory never holds the model twice
+            }
         }
         at = packed_offset(at + pt_matrix_packed_size(m));
     }
 }
 
 // Interleave all matrices into one private mapping. Without the memory for it, the model computes
-// from the mapped file, slower; parrot_model_is_repacked tells.
+// from the file's bytes, slower; parrot_model_is_repacked tells.
 static void repack(parrot_model *model) {
     size_t size = 0;
     pt_matrix *m;
@@ -160,8 +186,6 @@ static void repack(parrot_model *model) {
     model->packed_size = size;
     pack_job job = {model};
     pt_pool_run(model->pool, pack_share, &job);
-    // The file's pages are not read again but for embeddings: let the system have them back.
-    madvise((void *)(uintptr_t)model->file, model->file_size, MADV_DONTNEED);
 }
 
 // ---- open and close
@@ -171,7 +195,45 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-static int map_file(parrot_model *model, const char *path, parrot_fault *fault) {
+static int cannot_be_read(const char *path, const char *why, parrot_fault *fault) {
+    return pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be read: %s; check the disk.", path, why);
+}
+
+// Fill `to` with the file's `size` bytes.
+static int read_whole(int fd, uint8_t *to, size_t size, const char *path, parrot_fault *fault) {
+    for (size_t at = 0; at < size;) {
+        ssize_t n = pread(fd, to + at, size - at, (off_t)at);
+        if (n < 0 && errno != EINTR) return cannot_be_read(path, strerror(errno), fault);
+        if (n == 0) return cannot_be_read(path, "it was cut short meanwhile", fault);
+        if (n > 0) at += (size_t)n;
+    }
+    return PARROT_OK;
+}
+
+// The file's bytes in memory of our own: someone who cuts a mapped file short ends every process
+// that reads it there (SIGBUS), and what was checked stays as it was checked. The file is mapped if
+// that is asked for, or if there is no such memory.
+static int hold_file(parrot_model *model, int fd, bool is_mapped, const char *path,
+                     parrot_fault *fault) {
+    void *held = MAP_FAILED;
+    if (!is_mapped) {
+        held = mmap(NULL, model->file_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                    0);
+    }
+    bool is_ours = held != MAP_FAILED;
+#ifdef MADV_HUGEPAGE
+    if (is_ours) madvise(held, model->file_size, MADV_HUGEPAGE);  // fewer faults while it is filled
+#endif
+    if (!is_ours) held = mmap(NULL, model->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (held == MAP_FAILED) {
+        return pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be mapped: %s; free some memory.", path,
+                       strerror(errno));
+    }
+    model->file = held;
+    return is_ours ? read_whole(fd, held, model->file_size, path, fault) : PARROT_OK;
+}
+
+static int open_file(parrot_model *model, const char *path, bool is_mapped, parrot_fault *fault) {
     struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not hang us
     if (fd < 0) {
@@ -185,14 +247,8 @@ static int map_file(parrot_model *model, const char *path, parrot_fault *fault) 
         err = pt_fail(fault, PARROT_E_FORMAT, 0, "%s: 0 bytes, expected a GGUF file; copy it again.",
                       base_name(path));
     } else {
-        void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            err = pt_fail(fault, PARROT_E_IO, -1, "%s: cannot be mapped: %s; free some memory.",
-                          path, strerror(errno));
-        } else {
-            model->file = map;
-            model->file_size = (size_t)status.st_size;
-        }
+        model->file_size = (size_t)status.st_size;
+        err = hold_file(model, fd, is_mapped, path, fault);
     }
     close(fd);
     return err;
@@ -232,11 +288,12 @@ int parrot_model_open(parrot_model **out, const char *path, const parrot_options
     *out = NULL;
     parrot_model *model = calloc(1, sizeof *model);
     if (!model) return pt_fail(fault, PARROT_E_NOMEM, -1, "%s: no memory; close programs.", path);
-    int err = map_file(model, path, fault);
+    if (!options) options = &defaults;
+    int err = open_file(model, path, options->flags & PARROT_MAPPED, fault);
     if (!err) {
         err = pt_gguf_bind(model, model->file, model->file_size, base_name(path), fault);
     }
-    if (!err) err = start(model, options ? options : &defaults, fault);
+    if (!err) err = start(model, options, fault);
     if (err) {
         parrot_model_close(model);
         return err;

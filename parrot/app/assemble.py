@@ -7,16 +7,19 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parrot.app.board import Board
 from parrot.app.catalogue import language_of
 from parrot.app.conversation import Conversation, manner_from
-from parrot.app.engine_thread import Engine, EngineThread, StepEngine
+from parrot.app.engine_thread import EngineThread, StepEngine
+from parrot.app.hand_voice import HandVoice, VoiceManner
 from parrot.app.learned import SETTING as WORDS_SETTING
 from parrot.app.learned import LearnedWords
 from parrot.app.loop import Hand
 from parrot.app.options import open_model, open_soul, say_progress, soul_path
+from parrot.app.persona import begin_as
+from parrot.app.speech_installed import can_hear
 from parrot.base.clock import Clock, ManualClock, SystemClock
 from parrot.base.errors import DeviceError, FileError
 from parrot.base.i2c import I2CBus, ScriptedBus, SMBusI2C
@@ -36,6 +39,9 @@ from parrot.senses.matrix import MatrixKeypad
 from parrot.senses.pinyin_table import PinyinTable
 from parrot.senses.serial_keypad import open_serial_keypad
 from parrot.senses.t9 import T9
+
+if TYPE_CHECKING:
+    from parrot.app.voice_thread import Organs
 
 PINYIN_PATH = Path(__file__).parents[1] / "assets" / "pinyin.bin"
 
@@ -131,7 +137,10 @@ def waker(args: argparse.Namespace) -> Callable[[Abort], Companion]:
         try:
             kept = {"hand.sampling": soul.setting("hand.sampling")}
             manner = manner_from(kept, Manner())
-            return Companion(model, soul, SystemClock(), manner, say_progress, abort)
+            companion = Companion(model, soul, SystemClock(), manner, say_progress, abort)
+            if args.persona:
+                begin_as(companion, args.persona)
+            return companion
         except BaseException:
             soul.close()
             raise
@@ -139,18 +148,35 @@ def waker(args: argparse.Namespace) -> Callable[[Abort], Companion]:
     return wake
 
 
-def real_engine(args: argparse.Namespace, talk: Conversation) -> Engine:
+def real_voice(args: argparse.Namespace) -> HandVoice:
+    """Return the talk of one parrot, its engine already waking, with ears and mouth if it has any.
+
+    The voice is on where something is installed that hears, until the owner says otherwise.
+    """
+    talk = Conversation()
     talk.engine = EngineThread(waker(args), talk.awake)
-    return talk.engine
+
+    def organs() -> Organs:
+        from parrot.app.speech_organs import organs_of
+
+        return organs_of(args)
+
+    return HandVoice(talk, organs, VoiceManner(is_on=can_hear()))
+
+
+def no_organs() -> Organs:
+    """Return ears and a mouth for keys in virtual time: there is no sound in it."""
+    from parrot.app.speech_organs import NO_ORGANS
+
+    return NO_ORGANS
 
 
 def board_hand(args: argparse.Namespace, board: Board) -> tuple[Hand, Keypads]:
     """Return the handheld on real hardware, its engine already waking."""
-    clock, buses, talk = SystemClock(), Buses(), Conversation()
+    clock, buses = SystemClock(), Buses()
     panel = OLEDPanel(buses.at(board.panel.bus or 0), board.panel.chip, board.panel.address)
     keypads = open_keypads(board, buses)
-    real_engine(args, talk)
-    hand = Hand(clock, panel, keypads, talk, language_of())
+    hand = Hand(clock, panel, keypads, real_voice(args), language_of())
     add_composer(hand)
     return hand, keypads
 
@@ -165,20 +191,26 @@ class Rig:
     clock: Clock
 
 
-def sim_rig(clock: Clock, keypad: KeySource, talk: Conversation, language: str) -> Rig:
+def sim_rig(clock: Clock, keypad: KeySource, voice: HandVoice, language: str) -> Rig:
     glass = SimulatedSSD1306()
     bus = ScriptedBus({0x3C: glass})
-    hand = Hand(clock, OLEDPanel(bus), keypad, talk, language)
+    hand = Hand(clock, OLEDPanel(bus), keypad, voice, language)
     return Rig(hand, glass, bus, clock)
 
 
-def virtual_rig(model: Model, keypad: KeySource, language: str = "en", seed: int = 1) -> Rig:
+def virtual_rig(
+    model: Model,
+    keypad: KeySource,
+    language: str = "en",
+    seed: int = 1,
+    organs: Callable[[], Organs] = no_organs,
+) -> Rig:
     """Return a newborn parrot in virtual time: the same keys give the same frames."""
     clock, talk = ManualClock(), Conversation()
     manner = Manner(seed=seed)
     manner = replace(manner, max_bytes=120)
     companion = Companion(model, Soul.in_memory(), clock, manner)
     talk.engine = StepEngine(companion, clock)
-    rig = sim_rig(clock, keypad, talk, language)
+    rig = sim_rig(clock, keypad, HandVoice(talk, organs, VoiceManner()), language)
     talk.awake(None)
     return rig

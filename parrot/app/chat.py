@@ -5,7 +5,7 @@ Every turn is kept in its soul, so the next talk goes on from this one. Ctrl-C s
 leaves. When standard input is not a terminal, every line is one message and every reply one line on
 standard output.
 
-In the talk: /again answers anew, /undo takes the last turn back, /good and /bad tell it what you
+In the talk, /again answers anew, /undo takes the last turn back, /good and /bad tell it what you
 think of its last reply.
 
 examples:
@@ -18,22 +18,22 @@ examples:
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 from parrot.app.options import (
     add_model_options,
-    add_persona_option,
     add_sampling_options,
     add_soul_option,
-    begin_as,
     ctrl_c_sets,
     open_model,
     sampling_of,
     soul_path,
     wake,
 )
+from parrot.app.persona import add_persona_option, begin_as
 from parrot.base.errors import ConfigError, FileError
 from parrot.engine.generate import Abort
 from parrot.mind.companion import Companion, Manner
@@ -84,7 +84,8 @@ def _lines() -> Iterator[str]:
 
 def _speak_lines(talk: Talk) -> None:
     for text in _lines():
-        reply = "".join(talk.reply(text))
+        done = _obeyed(talk.companion, text)
+        reply = "".join(talk.reply(text)) if done is None else done
         print(" ".join(reply.split("\n")), flush=True)
 
 
@@ -113,16 +114,17 @@ def _speak(talk: Talk, text: str) -> None:
     print(f"\n\x1b[2m{n_bytes / seconds:,.0f} bytes/s · {lived:,} bytes lived\x1b[0m")
 
 
-def _obey(companion: Companion, text: str) -> bool:
-    """Carry out a word of the owner that is not talk; return whether it was one."""
+def _obeyed(companion: Companion, text: str) -> str | None:
+    """Carry out a word of the owner that is not talk; return what was done, None for talk."""
     if text == "/undo":
         companion.undo(1)
-        print(f"\x1b[2mtaken back · {companion.position:,} bytes lived\x1b[0m")
-    elif text in ("/good", "/bad"):
+        return f"taken back · {companion.position:,} bytes lived"
+    if text in ("/good", "/bad"):
         companion.feel(text[1:])
-    else:
-        return False
-    return True
+        return f"felt as {text[1:]}"
+    if re.fullmatch("/[a-z]+", text) and text != "/again":
+        return "there are /again, /undo, /good and /bad"
+    return None
 
 
 def _converse(talk: Talk) -> None:
@@ -131,7 +133,8 @@ def _converse(talk: Talk) -> None:
     print(f"parrot · {companion.model.path.name} · {about['cpu']} x {about['threads']}")
     if companion.position:
         print(f"It remembers: {companion.position:,} bytes lived.")
-    print("Ctrl-C stops a reply, Ctrl-D leaves. 按 Ctrl-C 打断，Ctrl-D 离开。\n")
+    print("Ctrl-C stops a reply, Ctrl-D leaves. 按 Ctrl-C 打断，Ctrl-D 离开。")
+    print("/again 重答 · /undo 撤回 · /good 夸 · /bad 批评\n")
     ask = _prompter()
     while True:
         try:
@@ -141,7 +144,9 @@ def _converse(talk: Talk) -> None:
         except EOFError:
             return
         try:
-            if text and not _obey(companion, text):
+            if (done := _obeyed(companion, text)) is not None:
+                print(f"\x1b[2m{done}\x1b[0m")
+            elif text:
                 _speak(talk, text)
         except (ConfigError, FileError) as exc:
             print(f"parrot: {exc}", file=sys.stderr)

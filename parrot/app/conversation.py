@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from parrot.app.engine_thread import Engine, Job
+from parrot.app.persona import become
 from parrot.base.errors import ParrotError
 from parrot.base.text import clean_text
 from parrot.engine.generate import Abort, Sampling
@@ -19,9 +21,15 @@ from parrot.engine.state import State
 from parrot.mind.companion import Companion, Manner
 from parrot.mind.confidence import RECENT_TURNS, sureness
 from parrot.mind.entry import Name
+from parrot.mind.memory import Crystal
 from parrot.mind.turn import Turn, begun
 
+if TYPE_CHECKING:
+    from parrot.app.mouth import Mouth
+
 N_RECENT = 200  # turns a screen can scroll back through
+N_NIGHTS = 30  # that the diary shows
+N_MEMORIES = 200
 TIRED = 0.5  # tiredness from which an idle parrot falls asleep
 
 
@@ -31,6 +39,7 @@ class Self:
 
     turns: tuple[Turn, ...] = ()
     names: tuple[Name, ...] = ()
+    nights: tuple[tuple[float, dict[str, object]], ...] = ()  # (wall_s, figures), oldest first
     mood: dict[str, float] = field(default_factory=dict)
     sureness: float | None = None  # of the newest reply, 0 … 1
     model: str = ""
@@ -42,7 +51,7 @@ class Self:
     trouble: str | None = None
 
 
-SETTINGS = ("hand.language", "hand.contrast", "hand.sampling", "hand.words")
+SETTINGS = ("hand.language", "hand.contrast", "hand.sampling", "hand.words", "hand.voice")
 
 
 def picture_of(companion: Companion) -> Self:
@@ -50,6 +59,7 @@ def picture_of(companion: Companion) -> Self:
     return Self(
         turns=tuple(companion.recent(N_RECENT)),
         names=tuple(companion.names()),
+        nights=tuple(soul.diary()[-N_NIGHTS:]),
         mood=companion.mood(),
         sureness=sureness(companion.recent(RECENT_TURNS)[::-1]),
         model=f"{companion.model.path.name} {companion.model.id}",
@@ -58,7 +68,7 @@ def picture_of(companion: Companion) -> Self:
         is_kept=soul.is_kept,
         sampling=companion.manner.sampling,
         settings={name: value for name in SETTINGS if (value := soul.setting(name)) is not None},
-        trouble=companion.trouble,
+        trouble=companion.trouble or companion.take_notice(),
     )
 
 
@@ -66,14 +76,21 @@ class Conversation:
     """Asks the engine and remembers its answers. Set `engine` before the first call."""
 
     engine: Engine
+    mouth: Mouth | None = None  # what says the replies aloud
 
     def __init__(self) -> None:
         self.me = Self()
         self.heard = self.said = ""
         self.is_awake = self.is_answering = self.is_asleep = False
+        self.slept_share = 0.0  # of the night under way
+        self.memories: tuple[Crystal, ...] = ()  # as `look_back` found them, oldest first
         self._slept_on: int | None = None  # the turn after which it slept
         self.notice: str | None = None
         self.n_pieces = 0  # of text since the start: what views compare to know of news
+
+    @property
+    def is_tired(self) -> bool:
+        return self.me.mood.get("tiredness", 0.0) >= TIRED
 
     @property
     def is_thinking(self) -> bool:
@@ -98,11 +115,14 @@ class Conversation:
             self._answer(heard, lambda companion, abort: companion.again(abort))
 
     def stop(self) -> None:
+        """Fall silent now; the reply ends at its next character."""
+        if self.mouth is not None:
+            self.mouth.hush()
         if self.is_answering:
             self.engine.abort()
 
     def undo(self) -> None:
-        self.heard = self.said = ""
+        self._leave()
         self._do(lambda companion: companion.undo(1))
 
     def feel(self, signal: str) -> None:
@@ -126,12 +146,18 @@ class Conversation:
         turns = self.me.turns
         if not turns or turns[-1].id == self._slept_on or not self.is_awake:
             return
-        if self.engine.is_busy or self.me.mood.get("tiredness", 0.0) < TIRED:
-            return
-        self.is_asleep, self._slept_on = True, turns[-1].id
+        if self.is_tired and not self.engine.is_busy:
+            self.sleep()
+
+    def sleep(self) -> None:
+        """Sleep until the night is over, or until `wake`; the next night goes on from there."""
+        self.stop()
+        self.is_asleep, self.slept_share = True, 0.0
+        self._slept_on = self.me.turns[-1].id if self.me.turns else None
 
         def work(companion: Companion, abort: Abort) -> Iterator[object]:
-            yield from companion.sleeper().run(False, False, None, abort)
+            for done, total in companion.sleeper().run(False, False, None, abort):
+                yield done / total
             yield picture_of(companion)
 
         def ended(error: ParrotError | None) -> None:
@@ -140,9 +166,32 @@ class Conversation:
 
         self.engine.submit(Job(work, self._take, ended))
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         if self.is_asleep:
             self.engine.abort()
+
+    # ---- memory
+
+    def look_back(self) -> None:
+        """Ask for the memories."""
+        self._remember(lambda companion: None)
+
+    def pin(self, crystal: int, is_pinned: bool) -> None:
+        self._remember(lambda companion: companion.soul.pin(crystal, is_pinned))
+
+    def forget(self, crystal: int) -> None:
+        self._remember(lambda companion: companion.soul.forget(crystal))
+
+    def _remember(self, change: Callable[[Companion], None]) -> None:
+        def work(companion: Companion, abort: Abort) -> Iterator[object]:
+            change(companion)
+            yield tuple(companion.soul.crystals()[-N_MEMORIES:])
+
+        def take(found: object) -> None:
+            if isinstance(found, tuple):
+                self.memories = found
+
+        self.engine.submit(Job(work, take, self._ended))
 
     # ---- states and settings
 
@@ -153,8 +202,13 @@ class Conversation:
         self._do(lambda companion: companion.branch(name))
 
     def load(self, name: str) -> None:
-        self.heard = self.said = ""
+        self._leave()
         self._do(lambda companion: companion.load(name))
+
+    def become(self, persona: str) -> None:
+        """Go on as a persona, "" as the parrot it was born; each has a line of its own."""
+        self._leave()
+        self._do(lambda companion: become(companion, persona))
 
     def set_sampling(self, sampling: Sampling) -> None:
         def change(companion: Companion) -> None:
@@ -171,15 +225,26 @@ class Conversation:
 
     # ---- inside
 
+    def _leave(self) -> None:
+        """What is said now belongs to the place that is being left."""
+        self.stop()
+        self.heard = self.said = ""
+
     def _answer(self, heard: str, reply: Callable[[Companion, Abort], Iterator[str]]) -> None:
-        self._wake()
+        self.wake()
         self.heard, self.said = heard, ""
         self.is_answering = True
         self.n_pieces += 1
-        before = self.me.turns
+        before, mouth = self.me.turns, self.mouth
+        number = mouth.begin() if mouth else 0
 
         def work(companion: Companion, abort: Abort) -> Iterator[object]:
-            yield from reply(companion, abort)
+            for piece in reply(companion, abort):
+                yield piece
+                if mouth:
+                    mouth.feed(piece, number)  # waits while too much is yet to be said
+            if mouth:
+                mouth.finish(number)
             yield picture_of(companion)
 
         def ended(error: ParrotError | None) -> None:
@@ -195,13 +260,15 @@ class Conversation:
         if isinstance(piece, str):
             self.said += piece
             self.n_pieces += 1
+        elif isinstance(piece, float):
+            self.slept_share = piece
         elif isinstance(piece, Self):
             self.me = piece
             if piece.trouble:
                 self.notice = piece.trouble
 
     def _do(self, change: Callable[[Companion], None]) -> None:
-        self._wake()
+        self.wake()
 
         def work(companion: Companion, abort: Abort) -> Iterator[object]:
             change(companion)

@@ -150,7 +150,8 @@ def _keys(args: argparse.Namespace) -> str:
 
 
 def _ears(args: argparse.Namespace) -> str:
-    from parrot.app.speech_organs import open_endpointer, recognizer_name
+    from parrot.app.speech_installed import recognizer_name
+    from parrot.app.speech_organs import open_endpointer
 
     names = {name: recognizer_name(name) for name in ("en", "zh")}
     if not any(names.values()):
@@ -162,7 +163,8 @@ def _ears(args: argparse.Namespace) -> str:
 
 
 def _voice(args: argparse.Namespace) -> str:
-    from parrot.app.speech_organs import open_voice, voice_name
+    from parrot.app.speech_installed import voice_name
+    from parrot.app.speech_organs import open_voice
 
     voice, said = open_voice(), []
     for name, text in (("en", "Hello."), ("zh", "你好。")):

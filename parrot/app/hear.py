@@ -18,15 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parrot.app.ears import Ears, Heard
-from parrot.app.speech_organs import (
-    add_device_options,
-    add_language_option,
-    open_ears,
-    open_microphone,
-)
+from parrot.app.speech_installed import add_device_options, add_language_option
+from parrot.app.speech_organs import open_ears, open_microphone
 from parrot.base.audio import read_wav
 from parrot.base.errors import ConfigError
-from parrot.senses.microphone import Microphone
+from parrot.senses.microphone import Microphone, SoundMicrophone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +47,10 @@ def _final(heard: Heard | None) -> Iterator[str]:
 def run(args: argparse.Namespace) -> int:
     if args.wav and not len(read_wav(args.wav).samples):
         raise ConfigError(f"{args.wav}: holds no sound, expected some speech; record it again.")
-    ears = open_ears(args)
-    microphone = open_microphone(args.microphone, args.wav)
+    ears = open_ears(args.language, args.speech_threads)
+    microphone: Microphone = (
+        SoundMicrophone(read_wav(args.wav)) if args.wav else open_microphone(args.microphone)
+    )
     texts = []
     try:
         for text in utterances(microphone, ears):

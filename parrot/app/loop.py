@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Sequence
 
 from parrot.app.catalogue import LANGUAGES, words_in
-from parrot.app.conversation import Conversation
 from parrot.app.engine_thread import Engine
+from parrot.app.hand_voice import SETTING as VOICE_SETTING
+from parrot.app.hand_voice import HandVoice
 from parrot.app.learned import SETTING as WORDS_SETTING
 from parrot.app.learned import LearnedWords
-from parrot.app.screen import Desk, Question, Screen
-from parrot.app.screens import HomeScreen
-from parrot.app.screens_menu import TextScreen, main_menu
+from parrot.app.screen import Desk, Question, Screen, TextScreen
+from parrot.app.screens import ChatScreen, HomeScreen
+from parrot.app.screens_compose import ComposeScreen
+from parrot.app.screens_life import SleepScreen
+from parrot.app.screens_menu import main_menu
+from parrot.app.screens_voice import ListenScreen
 from parrot.base.clock import Clock
 from parrot.base.errors import DeviceError, FormatError
 from parrot.faces.font import Font
@@ -41,10 +45,11 @@ class Hand:
     """
 
     def __init__(
-        self, clock: Clock, panel: Panel, keypad: KeySource, talk: Conversation, language: str
+        self, clock: Clock, panel: Panel, keypad: KeySource, voice: HandVoice, language: str
     ) -> None:
         self._clock, self._panel, self._keypad = clock, panel, keypad
-        self.talk = talk
+        self.voice, self.talk = voice, voice.talk
+        voice.on_heard = self._heard
         self.frame = Framebuffer()
         self.is_off = False
         self.panel_fault: DeviceError | None = None
@@ -55,7 +60,7 @@ class Hand:
         self._has_settings = False
         self._learned: LearnedWords | None = None
         self.desk = Desk(
-            Font(), words_in(language), talk, None, self._push, self._back, self._home,
+            Font(), words_in(language), self.talk, voice, None, self._push, self._back, self._home,
             lambda: self.screen, self._set_language, self._power_off, self.examine, language,
         )  # fmt: skip
         self._screens: list[Screen] = [HomeScreen(self.desk)]
@@ -79,10 +84,11 @@ class Hand:
         events = self._keypad.poll(now_ms)
         for press in events:
             self._feed(press)
-        has_news = self.engine.deliver()
-        if has_news:
+        self.voice.deliver()
+        self._listen()
+        if self.engine.deliver():
             self._take_settings()
-        if self.talk.is_answering:
+        if self.talk.is_answering or self.voice.is_hearing or self.voice.is_speaking:
             self._idle.touch(now_ms)
         elif self._idle.light(now_ms) is Light.OFF:
             self.talk.rest()
@@ -117,6 +123,8 @@ class Hand:
 
     def _feed(self, press: KeyPress) -> None:
         self.n_events += 1
+        if press.kind == "press" and not isinstance(self.screen, SleepScreen):
+            self.talk.wake()
         if self._idle.touch(press.at_ms):
             self._is_light_key = True
         if self._is_light_key:
@@ -128,6 +136,29 @@ class Hand:
             self._back()
         elif press.key == "C":
             self._push(main_menu(self.desk))
+
+    # ---- what the owner says
+
+    def _listen(self) -> None:
+        """Show that the owner is heard, for as long as they are."""
+        is_shown = isinstance(self.screen, ListenScreen)
+        if is_shown and not self.voice.is_hearing:
+            self._back()
+        elif self.voice.is_hearing and isinstance(self.screen, HomeScreen | ChatScreen):
+            self._push(ListenScreen(self.desk, None))
+
+    def _heard(self, text: str) -> None:
+        """Answer the owner, or let them see first what was understood."""
+        if isinstance(self.screen, ListenScreen):
+            self._home()
+        if not text:
+            self.talk.notice = self.desk.say("I heard no words.")
+        elif self.voice.manner.is_edited and self.desk.composer is not None:
+            self.desk.composer.put(text)
+            if not isinstance(self.screen, ComposeScreen):
+                self._push(ComposeScreen(self.desk))
+        else:
+            self.talk.say(text)
 
     # ---- what screens may ask for
 
@@ -165,6 +196,8 @@ class Hand:
             (say("keys"), keys is None, str(keys or well)),
             (say("table"), self.desk.composer is not None,
              well if self.desk.composer else say("absent")),
+            (say("voice"), self.voice.trouble is None, self.voice.trouble or
+             (well if self.voice.manner.is_on else say("off"))),
         ]  # fmt: skip
 
     def _show_notice(self) -> None:
@@ -187,11 +220,18 @@ class Hand:
             self.desk.contrast = contrast
         if language in LANGUAGES:
             self._speak(str(language))
-        if self._learned:
-            try:
+        try:
+            self.voice.recall(settings.get(VOICE_SETTING))
+            if self._learned:
                 self._learned.recall(settings.get(WORDS_SETTING))
-            except FormatError as exc:
-                self.talk.notice = str(exc)
+        except FormatError as exc:
+            self.talk.notice = str(exc)
+
+    def close(self) -> None:
+        """Fall silent, let go of the soul, and darken the glass."""
+        self.voice.close()
+        self.engine.close()
+        self.darken()
 
 
 def run(hand: Hand, watch: Callable[[], None]) -> None:
@@ -202,5 +242,4 @@ def run(hand: Hand, watch: Callable[[], None]) -> None:
             watch()
             time.sleep(TICK_MS / 1000)
     finally:
-        hand.engine.close()
-        hand.darken()
+        hand.close()

@@ -71,7 +71,8 @@ def _show(crystals: list[Crystal], as_json: bool) -> None:
     for crystal in crystals:
         day = time.strftime("%Y-%m-%d", time.localtime(crystal.wall_s))
         text = " ".join(crystal.text.split())
-        print(f"{crystal.id:>6}  {day}  {strength_at(crystal, now_s):.2f}  {text}")
+        strength = "pinned" if crystal.is_pinned else f"{strength_at(crystal, now_s):.2f}"
+        print(f"{crystal.id:>6}  {day}  {strength:>6}  {text}")
 
 
 def _write(lines: Iterator[dict[str, object]], file: str) -> None:
@@ -91,7 +92,7 @@ def _change(soul: Soul, args: argparse.Namespace) -> None:
         soul.edit(args.id, _said(args.text))
     elif args.action == "import":
         n = soul.remember_all(read_crystals(Path(args.file), time.time()))
-        print(f"{args.file}: {n:,} crystals added.")
+        print(f"{args.file}: {n:,} new crystal{'s' * (n != 1)}.")
     else:
         soul.pin(args.id, args.action == "pin")
 

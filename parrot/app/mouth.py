@@ -4,7 +4,8 @@
 Two threads: one makes the sound of the next clause while the other plays this one. Both queues are
 bounded, so a reply is never written far ahead of what is said. `hush` empties everything: each
 piece of work carries the number of the reply it belongs to, and what belongs to an older reply is
-dropped wherever it is.
+dropped wherever it is. While the sound card is away nothing waits for it: the oldest clauses are
+given up, so that the text goes on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 import time
 from collections import deque
 from typing import TypeVar
+
+import numpy as np
 
 from parrot.base.audio import Sound, level
 from parrot.base.errors import DeviceError
@@ -30,14 +33,15 @@ class Mouth:
     """Speaks replies. Threads: `feed` and `finish` in one, `hush` and the properties in any."""
 
     def __init__(self, voice: Voice, speaker: Speaker) -> None:
-        self._voice, self._speaker = voice, speaker
+        self.voice, self._speaker = voice, speaker
         self._splitter = ClauseSplitter()
         self._clauses: deque[tuple[int, str]] = deque()
         self._sounds: deque[tuple[int, Sound]] = deque()
         self._lock = threading.Condition()
         self._reply = 0  # number of the present reply
         self._n_busy = 0  # clauses and sounds in the hands of the threads
-        self._is_closed = False
+        self._is_closed = self._is_away = False
+        self.volume = 1.0
         self._played_until_s = 0.0
         self._loudest = 0.0
         self.first_sound_s: float | None = None  # when the present reply was first heard
@@ -61,12 +65,16 @@ class Mouth:
 
     def feed(self, text: str, reply: int) -> None:
         """Say `text`, a piece of reply number `reply`; wait while too much is yet to be said."""
-        for clause in self._splitter.feed(text):
+        with self._lock:
+            clauses = list(self._splitter.feed(text)) if reply == self._reply else []
+        for clause in clauses:
             self._put(clause, reply)
 
     def finish(self, reply: int) -> None:
         """The reply is whole: say what is left of it."""
-        for clause in self._splitter.flush():
+        with self._lock:
+            clauses = list(self._splitter.flush()) if reply == self._reply else []
+        for clause in clauses:
             self._put(clause, reply)
 
     def hush(self) -> None:
@@ -111,7 +119,10 @@ class Mouth:
     def _put(self, clause: str, reply: int) -> None:
         with self._lock:
             while len(self._clauses) >= _CLAUSES_MAX and reply == self._reply:
-                self._lock.wait(0.1)
+                if self._is_away:
+                    self._clauses.popleft()
+                else:
+                    self._lock.wait(0.1)
             if reply == self._reply and not self._is_closed:
                 self._clauses.append((reply, clause))
                 self._lock.notify_all()
@@ -119,8 +130,8 @@ class Mouth:
     def _synthesize(self) -> None:
         while (work := self._take(self._clauses)) is not None:
             reply, clause = work
-            sounds = self._voice.synthesize(clause) if reply == self._reply else []
-            self.trouble = self._voice.trouble or self.trouble
+            sounds = self.voice.synthesize(clause) if reply == self._reply else []
+            self.trouble = self.voice.trouble or self.trouble
             with self._lock:
                 for sound in sounds:
                     while len(self._sounds) >= _SOUNDS_MAX and reply == self._reply:
@@ -141,12 +152,15 @@ class Mouth:
         now_s = time.monotonic()
         if self.first_sound_s is None:
             self.first_sound_s = now_s
+        sound = Sound(sound.samples * np.float32(self.volume), sound.rate_hz)
         self._loudest = level(sound.samples)
         self._played_until_s = now_s + sound.seconds
         try:
             self._speaker.play(sound)
+            self._is_away = False
         except DeviceError as exc:
             self.trouble = str(exc)  # the text goes on; the next clause tries the card again
+            self._is_away = True
         self._played_until_s = time.monotonic()
 
     def _take(self, queue: deque[tuple[int, T]]) -> tuple[int, T] | None:

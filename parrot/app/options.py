@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from parrot.mind.soul import Soul
 
 
-PERSONAS = Path(__file__).parents[1] / "assets" / "personas"
-
-
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --lora, --device, --threads."""
     parser.add_argument("--model", metavar="FILE", help="a GGUF file (default: the bundled model)")
@@ -41,8 +38,8 @@ def open_model(args: argparse.Namespace) -> Model:
     about = model.describe()
     if not about["repacked"] and about["cpu"] != "scalar":
         print(
-            "parrot: not enough memory to repack the model for this CPU; running slower from the "
-            "mapped file.",
+            "parrot: not enough memory to repack the model for this CPU; running slower from its "
+            "file as it is.",
             file=sys.stderr,
         )
     return model.with_lora(args.lora) if args.lora else model
@@ -83,51 +80,6 @@ def sampling_of(args: argparse.Namespace) -> Sampling:
     )
 
 
-def add_persona_option(parser: argparse.ArgumentParser) -> None:
-    """Add --persona."""
-    parser.add_argument(
-        "--persona",
-        metavar="FILE",
-        help="a state that a new life begins with, or the name of a bundled one: "
-        + ", ".join(sorted(path.stem for path in PERSONAS.glob("*.state"))),
-    )
-
-
-def begin_as(companion: Companion, persona: str) -> None:
-    """Let a parrot that has lived nothing begin as a persona; one that began so goes on.
-
-    Raises: ConfigError for a life that began otherwise, and for a state that is no beginning;
-            FileError, CorruptError, MismatchError for a file that cannot be used.
-    """
-    from parrot.base.errors import ConfigError
-
-    path, soul = Path(persona), companion.soul
-    if not path.exists():
-        names = {bundled.stem: bundled for bundled in PERSONAS.glob("*.state")}
-        if persona not in names:
-            raise ConfigError(
-                f"--persona {persona}: no such file, expected one, or one of "
-                f"{', '.join(sorted(names))}; choose another."
-            )
-        path = names[persona]
-    origin = f"persona {path.stem}"
-    if soul.tip:
-        begun = [turn for id in soul.origins() if (turn := soul.turn(id)) is not None]
-        if any(turn.origin == origin for turn in begun):
-            return
-        raise ConfigError(
-            f"--persona {persona}: this parrot has lived {companion.position:,} bytes already, "
-            "expected a new life; add --fresh, or name another --soul."
-        )
-    state = companion.model.load_state(path)
-    if state.position:
-        raise ConfigError(
-            f"{path}: this state has lived {state.position:,} bytes, expected a persona, which has "
-            "lived none; go on from it with: parrot state import."
-        )
-    companion.import_state(state, origin)
-
-
 def add_soul_option(parser: argparse.ArgumentParser) -> None:
     """Add --soul."""
     parser.add_argument("--soul", metavar="FILE", help="the file that holds its life")
@@ -157,13 +109,14 @@ def wake(
     from parrot.mind.companion import Companion
 
     soul = open_soul(path)
-    if soul.notice:
-        print(f"parrot: {soul.notice}", file=sys.stderr)
     try:
-        return Companion(model, soul, SystemClock(), manner, say_progress)
+        companion = Companion(model, soul, SystemClock(), manner, say_progress)
     except BaseException:
         soul.close()
         raise
+    if notice := companion.take_notice():
+        print(f"parrot: {notice}", file=sys.stderr)
+    return companion
 
 
 def open_soul(path: Path | None) -> Soul:

@@ -15,7 +15,9 @@ import time
 
 from parrot.app import board, loop
 from parrot.app.options import add_model_options, add_soul_option
+from parrot.app.persona import add_persona_option
 from parrot.app.release import Proof
+from parrot.app.speech_installed import add_device_options, add_threads_option
 from parrot.base.errors import FileError
 from parrot.base.service import Service
 
@@ -23,7 +25,11 @@ from parrot.base.service import Service
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", metavar="NAME", help=f"{', '.join(board.names())}, or a .toml")
     parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
+    parser.set_defaults(wav=None)
+    add_device_options(parser, ears=True, mouth=True)
+    add_threads_option(parser)
     add_soul_option(parser)
+    add_persona_option(parser)
     add_model_options(parser)
 
 

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from parrot.app.mouth import Mouth
-from parrot.app.speech_organs import add_device_options, open_speaker, open_voice
+from parrot.app.speech_installed import add_device_options
+from parrot.app.speech_organs import open_speaker, open_voice
 from parrot.base.audio import write_wav
 from parrot.base.errors import ConfigError
 from parrot.base.text import clean_text

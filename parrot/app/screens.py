@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from parrot.app.conversation import Conversation
-from parrot.app.screen import Desk, is_tap
+from parrot.app.screen import Desk, ReplyText, is_tap
 from parrot.app.screens_compose import ComposeScreen
+from parrot.app.screens_voice import ListenScreen
 from parrot.faces.face import Expression, Face, resting
 from parrot.faces.framebuffer import Box, Framebuffer, Ink
 from parrot.faces.text import draw_text
-from parrot.faces.view import TextView
-from parrot.faces.widget import draw_hints
+from parrot.faces.widget import draw_dots, draw_hints
 from parrot.senses.key import KeyPress
 
 REPLY_BOX = Box(48, 2, 80, 60)
@@ -31,27 +31,17 @@ def open_composer(desk: Desk, press: KeyPress | None) -> None:
         screen.key(press)
 
 
-def is_for_composer(press: KeyPress) -> bool:
+def begins_turn(press: KeyPress) -> bool:
     return press.kind == "press" and (press.key.isdigit() or press.key in "BD")
 
 
-class ReplyText:
-    """A TextView that follows the reply as it grows."""
-
-    def __init__(self, desk: Desk, box: Box) -> None:
-        self.view = TextView(desk.font, box)
-        self._fed = ""
-
-    def show(self, text: str) -> None:
-        top = None if self.view.is_at_end else self.view.top
-        is_other = not text.startswith(self._fed)
-        if is_other:
-            self.view.clear()
-            self._fed = ""
-        self.view.feed(text[len(self._fed) :])
-        self._fed = text
-        if is_other and top is not None:  # who reads further up stays there
-            self.view.scroll(top - self.view.top)
+def begin_turn(desk: Desk, press: KeyPress) -> None:
+    """Listen to the owner (D, where the voice is on), or go to the line."""
+    if press.key == "D" and desk.voice.manner.is_on:
+        desk.voice.press()
+        desk.push(ListenScreen(desk, press.at_ms))
+    else:
+        open_composer(desk, press if press.key.isdigit() else None)
 
 
 class HomeScreen:
@@ -74,16 +64,18 @@ class HomeScreen:
             self._reply.view.scroll(-1 if press.key == "*" else 1)
         elif press.kind == "long_press" and press.key in "*#":
             self._desk.push(ChatScreen(self._desk))
-        elif is_for_composer(press):
-            open_composer(self._desk, press if press.key.isdigit() else None)
+        elif begins_turn(press):
+            begin_turn(self._desk, press)
         else:
             return press.key != "C"
         return True
 
     def draw(self, frame: Framebuffer, now_ms: int) -> None:
         talk = self._desk.talk
-        if talk.is_answering:
+        if talk.is_answering or self._desk.voice.is_speaking:
             self._spoke_ms = now_ms
+        elif not reply_of(talk):
+            self._spoke_ms = None  # the talk went elsewhere
         is_talking = self._spoke_ms is not None and now_ms - self._spoke_ms < LEAVE_MS
         if not is_talking:
             self._spoke_ms = None
@@ -100,13 +92,15 @@ class HomeScreen:
         self._reply.view.draw(frame)
         self._face.draw(frame, CORNER, mood, now_ms)
         if talk.is_thinking:
-            _draw_dots(frame, now_ms)
+            draw_dots(frame, 56, 30, now_ms)
 
     def _expression(self, talk: Conversation, now_ms: int) -> Expression:
         if not talk.is_awake or talk.is_asleep:
             return Expression.ASLEEP
         if talk.is_answering:
             return Expression.SPEAKING if talk.said else Expression.THINKING
+        if self._desk.voice.is_speaking:
+            return Expression.SPEAKING
         if self._spoke_ms is not None and now_ms - self._spoke_ms < GLAD_MS:
             is_glad = talk.me.mood.get("reward", 0.0) > 0.6
             return Expression.LOVE if is_glad else Expression.HAPPY
@@ -120,13 +114,6 @@ def reply_of(talk: Conversation) -> str:
     return talk.me.turns[-1].said.decode(errors="replace").rstrip() if talk.me.turns else ""
 
 
-def _draw_dots(frame: Framebuffer, now_ms: int) -> None:
-    """Draw three dots that come one after another: it thinks."""
-    for i in range(3):
-        if now_ms // 300 % 4 > i:
-            frame.fill(Box(56 + 8 * i, 30, 3, 3))
-
-
 class ChatScreen:
     """The whole talk, oldest first. It scrolls also while the parrot speaks."""
 
@@ -138,10 +125,14 @@ class ChatScreen:
         talk = self._desk.talk
         if is_tap(press, "*#"):
             self._text.view.scroll(-1 if press.key == "*" else 1)
-        elif press.kind == "press" and press.key == "A" and talk.is_answering:
+        elif (
+            press.kind == "press"
+            and press.key == "A"
+            and (talk.is_answering or self._desk.voice.is_speaking)
+        ):
             talk.stop()
-        elif is_for_composer(press):
-            open_composer(self._desk, press if press.key.isdigit() else None)
+        elif begins_turn(press):
+            begin_turn(self._desk, press)
         else:
             return press.key not in "AC"
         return True

@@ -51,6 +51,10 @@ class ComposeScreen:
         if press.kind == "press" and press.key == "D":
             self._send()
             return True
+        if press.kind == "long_press" and press.key == "D" and not self._composer.line:
+            say = self._desk.say  # whoever holds D wants to speak
+            self._desk.talk.notice = say("The voice is off. It is switched on under C, Voice.")
+            return True
         return press.kind != "press" or press.key in "*#"
 
     def draw(self, frame: Framebuffer, now_ms: int) -> None:

@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 
-from parrot.app.screen import CONTRAST_STEPS, Desk, Menu, Question, is_tap
-from parrot.app.screens import ReplyText
-from parrot.faces.framebuffer import SCREEN, Box, Framebuffer
-from parrot.faces.view import Item
-from parrot.faces.widget import (
-    BODY,
-    LABEL_MAX_PX,
-    ROW_PX,
-    Meter,
-    draw_hints,
-    draw_meters,
-    draw_status_bar,
+from parrot.app.screen import (
+    CONTRAST_STEPS,
+    Desk,
+    Menu,
+    Row,
+    Slider,
+    SlidersScreen,
+    TextScreen,
+    ask,
+    is_tap,
 )
+from parrot.app.screens_life import diary, memory_menu, persona_menu, persona_name, sleep_now
+from parrot.app.screens_voice import voice_menu
+from parrot.faces.framebuffer import Framebuffer
+from parrot.faces.view import Item
+from parrot.faces.widget import BODY, Meter, draw_hints, draw_meters, draw_status_bar
 from parrot.mind.hormones import HORMONES
 from parrot.senses.key import KeyPress
 
-Row = tuple[Item, Callable[[], None]]
 LANGUAGE_NAMES = {"en": "English", "zh": "中文"}
 N_STATES_MAX = 99
 _MOOD_NAMES = {"reward": "Reward", "stress": "Stress", "bond": "Bond", "tiredness": "Tiredness"}
@@ -34,13 +34,19 @@ def main_menu(desk: Desk) -> Menu:
 
     def rows() -> list[Row]:
         temperature = f"{talk.me.sampling.temperature:.2f}"
+        voice = say("on") if desk.voice.manner.is_on else say("off")
+        tired = say("tired") if talk.is_tired else ""
         return [
             (Item(say("Say it again")), lambda: _then_home(desk, talk.again)),
             (Item(say("Take back")), lambda: ask_undo(desk)),
             (Item(say("Diary"), str(len(talk.me.turns))), lambda: desk.push(diary(desk))),
             (Item(say("Mood")), lambda: desk.push(MoodScreen(desk))),
+            (Item(say("Voice"), voice), lambda: desk.push(voice_menu(desk))),
+            (Item(say("Sleep"), tired), lambda: sleep_now(desk)),
+            (Item(say("Persona"), persona_name(desk)), lambda: desk.push(persona_menu(desk))),
+            (Item(say("Memory")), lambda: desk.push(memory_menu(desk))),
             (Item(say("States"), talk.me.line), lambda: desk.push(states_menu(desk))),
-            (Item(say("Sampling"), temperature), lambda: desk.push(SamplingScreen(desk))),
+            (Item(say("Sampling"), temperature), lambda: desk.push(sampling_screen(desk))),
             (Item(say("Brightness")), lambda: desk.push(BrightnessScreen(desk))),
             (Item(say("Language"), LANGUAGE_NAMES[desk.language]), lambda: _next_language(desk)),
             (Item(say("Doctor")), lambda: desk.push(TextScreen(desk, "Doctor", doctor_text))),
@@ -62,12 +68,6 @@ def _next_language(desk: Desk) -> None:
     desk.set_language(chosen)
     desk.home()
     desk.push(main_menu(desk))
-
-
-def ask(desk: Desk, text: str, yes: str, do: Callable[[], None]) -> None:
-    """Ask before `do`; the harmless choice is selected."""
-    choices = [(desk.say("No"), lambda: None), (yes, do)]
-    desk.push(Question(desk, desk.top(), text, choices))
 
 
 def ask_undo(desk: Desk) -> None:
@@ -117,52 +117,7 @@ def _loader(desk: Desk, name: str) -> Callable[[], None]:
     return load
 
 
-# ---- diary
-
-
-def diary(desk: Desk) -> Menu:
-    """The past turns, newest first; one opens as a page."""
-
-    def rows() -> list[Row]:
-        made: list[Row] = []
-        for turn in reversed(desk.talk.me.turns):
-            heard = turn.heard.decode(errors="replace").strip()
-            said = turn.said.decode(errors="replace").strip()
-            when = time.strftime("%H:%M", time.localtime(turn.wall_s))
-            date = time.strftime("%Y-%m-%d %H:%M", time.localtime(turn.wall_s))
-            page = f"{date}\n▸{heard}\n{said}"
-            made.append((Item(heard, when), _opener(desk, page)))
-        return made or [(Item(desk.say("Nothing said yet.")), desk.back)]
-
-    return Menu(desk, "Diary", rows)
-
-
-def _opener(desk: Desk, page: str) -> Callable[[], None]:
-    return lambda: desk.push(TextScreen(desk, "", lambda _: page))
-
-
 # ---- pages
-
-
-class TextScreen:
-    """A page of text that scrolls. `text_of` is asked when the page opens."""
-
-    def __init__(self, desk: Desk, title: str, text_of: Callable[[Desk], str]) -> None:
-        self._desk, self._title = desk, title
-        self._text = ReplyText(desk, BODY if title else SCREEN)
-        self._text.show(text_of(desk))
-        self._text.view.scroll(-self._text.view.n_lines)
-
-    def key(self, press: KeyPress) -> bool:
-        if is_tap(press, "*#"):
-            self._text.view.scroll(-1 if press.key == "*" else 1)
-            return True
-        return press.key not in "AC"
-
-    def draw(self, frame: Framebuffer, now_ms: int) -> None:
-        if self._title:
-            draw_status_bar(frame, self._desk.font, self._desk.say(self._title))
-        self._text.view.draw(frame)
 
 
 def about_text(desk: Desk) -> str:
@@ -205,39 +160,18 @@ class MoodScreen:
 # ---- sliders
 
 
-class SamplingScreen:
+def sampling_screen(desk: Desk) -> SlidersScreen:
     """Temperature and top-p; what is set counts from the next reply on."""
+    say, talk = desk.say, desk.talk
 
-    STEPS = (("temperature", 0.05, 0.0, 1.5), ("top_p", 0.05, 0.05, 1.0))
+    def slider(label: str, name: str, low: float, high: float) -> Slider:
+        def put(value: float) -> None:
+            talk.set_sampling(talk.me.sampling.with_(**{name: value}))
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._row = desk, 0
+        return Slider(label, lambda: float(getattr(talk.me.sampling, name)), put, 0.05, (low, high))
 
-    def key(self, press: KeyPress) -> bool:
-        if is_tap(press, "*#"):
-            self._row = (self._row + 1) % len(self.STEPS)
-        elif is_tap(press, "46"):
-            self._change(-1 if press.key == "4" else 1)
-        else:
-            return press.key not in "AC"
-        return True
-
-    def draw(self, frame: Framebuffer, now_ms: int) -> None:
-        say, font, now = self._desk.say, self._desk.font, self._desk.talk.me.sampling
-        draw_status_bar(frame, font, say("Sampling"))
-        values = [("Warmth", now.temperature, 1.5), ("Top-p", now.top_p, 1.0)]
-        meters = [Meter(say(name), value / top) for name, value, top in values]
-        draw_meters(frame, font, BODY, meters)
-        label_px = min(max(font.width_px(meter.label) for meter in meters), LABEL_MAX_PX)
-        frame.invert(Box(0, BODY.y - 1 + ROW_PX * self._row, label_px + 2, ROW_PX))
-        value = f"{(now.temperature, now.top_p)[self._row]:.2f}"
-        draw_hints(frame, font, 50, [("4", "−"), (value, ""), ("6", "+")])
-
-    def _change(self, by: int) -> None:
-        name, step, low, high = self.STEPS[self._row]
-        now = self._desk.talk.me.sampling
-        value = min(max(getattr(now, name) + by * step, low), high)
-        self._desk.talk.set_sampling(replace(now, **{name: round(value, 2)}))
+    sliders = [slider(say("Warmth"), "temperature", 0.0, 1.5), slider("Top-p", "top_p", 0.05, 1.0)]
+    return SlidersScreen(desk, "Sampling", sliders)
 
 
 class BrightnessScreen:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parrot.app.options import add_model_options, add_soul_option
+from parrot.app.persona import add_persona_option
+from parrot.app.speech_installed import add_device_options, add_threads_option
 from parrot.base.clock import ManualClock, SystemClock
 from parrot.base.errors import ConfigError
 from parrot.base.files import file_error, read_file, replace_file
@@ -37,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", choices=("en", "zh"), help="default: of LANG")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of a script's talk")
     parser.add_argument("--fresh", action="store_true", help="start from nothing and keep nothing")
+    parser.add_argument(
+        "--from", type=Path, dest="wav", metavar="WAV", help="hear a file at every press of D"
+    )
+    add_device_options(parser, ears=True, mouth=True)
+    add_threads_option(parser)
     add_soul_option(parser)
+    add_persona_option(parser)
     add_model_options(parser)
 
 
@@ -56,16 +64,14 @@ def run(args: argparse.Namespace) -> int:
 def run_terminal(args: argparse.Namespace) -> int:
     """Play in this terminal until q or power off."""
     from parrot.app import loop
-    from parrot.app.assemble import add_composer, real_engine, sim_rig
+    from parrot.app.assemble import add_composer, real_voice, sim_rig
     from parrot.app.catalogue import language_of
-    from parrot.app.conversation import Conversation
     from parrot.app.sim_terminal import Terminal
     from parrot.senses.live_keypad import LiveKeypad
 
-    keypad, talk = LiveKeypad(), Conversation()
+    keypad = LiveKeypad()
     with Terminal(keypad) as terminal:
-        real_engine(args, talk)
-        rig = sim_rig(SystemClock(), keypad, talk, args.language or language_of())
+        rig = sim_rig(SystemClock(), keypad, real_voice(args), args.language or language_of())
         add_composer(rig.hand)
 
         def watch() -> None:
@@ -101,7 +107,7 @@ def run_script(args: argparse.Namespace) -> int:
             shown = glass.to_bytes()
             replace_file(args.frames / f"{now_ms:08}.png", png_bytes(glass))
             n_written += 1
-    rig.hand.engine.close()
+    rig.hand.close()
     print(f"{args.frames}: {n_written} frames of {rig.clock.now_ms() / 1000:.1f} s.")
     return 0
 

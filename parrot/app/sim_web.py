@@ -15,9 +15,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from parrot.app.assemble import Rig, add_composer, real_engine, sim_rig
+from parrot.app.assemble import Rig, add_composer, real_voice, sim_rig
 from parrot.app.catalogue import language_of
-from parrot.app.conversation import Conversation
 from parrot.app.loop import TICK_MS
 from parrot.base.clock import SystemClock
 from parrot.base.errors import ConfigError
@@ -136,9 +135,8 @@ def serve(args: argparse.Namespace) -> int:
             "sim: the package uvicorn is not installed; run: pip install 'parrot-companion[serve]'."
         ) from exc
     door = listening(args.port)
-    keypad, talk = LiveKeypad(), Conversation()
-    real_engine(args, talk)
-    rig = sim_rig(SystemClock(), keypad, talk, args.language or language_of())
+    keypad = LiveKeypad()
+    rig = sim_rig(SystemClock(), keypad, real_voice(args), args.language or language_of())
     add_composer(rig.hand)
     room = Room(rig, keypad)
     config = uvicorn.Config(application(room), log_level="warning")
@@ -155,5 +153,5 @@ def serve(args: argparse.Namespace) -> int:
     try:
         asyncio.run(both())
     finally:
-        rig.hand.engine.close()
+        rig.hand.close()
     return 0

@@ -16,7 +16,8 @@ import argparse
 import json
 import sys
 
-from parrot.app.speech_packages import Note, check, install, is_installed, speech_folder
+from parrot.app.speech_installed import speech_folder
+from parrot.app.speech_packages import Note, check, install, is_installed
 from parrot.app.speech_voices import VOICES
 
 _BAR = 24

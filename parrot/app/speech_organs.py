@@ -11,58 +11,25 @@ import argparse
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
+from shutil import which
 
 import numpy as np
 
 from parrot.app.ears import Ears
-from parrot.app.speech_packages import speech_folder
+from parrot.app.speech_installed import PORTAUDIO, has, recognizer_name, speech_folder, voice_name
+from parrot.app.voice_thread import Organs
 from parrot.base.audio import Sound, level, read_wav
 from parrot.base.errors import ConfigError
-from parrot.faces.speaker import Aplay, Speaker
+from parrot.faces.portaudio_speaker import PortAudioSpeaker
+from parrot.faces.speaker import Aplay, SoundSpeaker, Speaker
 from parrot.faces.synthesizer import Synthesizer
 from parrot.faces.voice import Voice
-from parrot.senses.microphone import Arecord, Microphone, SoundMicrophone
+from parrot.senses.microphone import Arecord, Microphone, PatientMicrophone, SoundMicrophone
+from parrot.senses.portaudio_microphone import PortAudioMicrophone
 from parrot.senses.recognizer import Recognizer
 from parrot.senses.vad import Endpointer, Hush, Patience, Silero
 
 RATE_HZ = 16_000  # of the doctor's tone
-LANGUAGES = ("auto", "en", "zh")
-
-
-def add_language_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--language", choices=LANGUAGES, default="auto", help="what is spoken (default: auto)"
-    )
-    parser.add_argument(
-        "--speech-threads", type=int, default=1, metavar="N", help="for ears and voice (default: 1)"
-    )
-
-
-def has(name: str) -> bool:
-    """Whether a set of weights is there."""
-    return (speech_folder() / name / "manifest.json").is_file()
-
-
-def has_files(name: str) -> bool:
-    """Whether the owner brought files into the folder `name`."""
-    folder = speech_folder() / name
-    return folder.is_dir() and any(folder.glob("*.onnx"))
-
-
-def recognizer_name(language: str) -> str | None:
-    """Return which engine would hear `language`, None when nothing can."""
-    if has_files("sensevoice"):
-        return "sensevoice"
-    if language == "auto":
-        if has("whisper"):
-            return "whisper"
-        return recognizer_name("en")
-    if language == "en" and has("moonshine"):
-        return "moonshine"
-    if has("whisper"):
-        return "whisper"
-    return "sphinx" if language == "en" and find_spec("pocketsphinx") else None
 
 
 def open_recognizer(language: str, n_threads: int = 1) -> Recognizer:
@@ -97,16 +64,8 @@ def open_endpointer(patience: Patience | None = None) -> Endpointer:
     return Endpointer(Hush(Silero(speech_folder() / "silero" / "silero.onnx")), patience)
 
 
-def open_ears(args: argparse.Namespace) -> Ears:
-    return Ears(open_endpointer(), open_recognizer(args.language, args.speech_threads))
-
-
-def voice_name(language: str) -> str:
-    """Return which engine would speak `language`; espeak-ng when nothing better is there."""
-    if language == "zh" and has_files("melotts"):
-        return "melotts"
-    name = {"en": "hibari", "zh": "baker"}[language]
-    return name if has(name) else "espeak"
+def open_ears(language: str, n_threads: int = 1) -> Ears:
+    return Ears(open_endpointer(), open_recognizer(language, n_threads))
 
 
 def _open_synthesizer(language: str, n_threads: int) -> Synthesizer:
@@ -137,27 +96,59 @@ def open_voice(n_threads: int = 1) -> Voice:
     return Voice({language: opener(language) for language in ("en", "zh")})
 
 
-def add_device_options(parser: argparse.ArgumentParser, *, ears: bool, mouth: bool) -> None:
-    if ears:
-        parser.add_argument("--microphone", default="default", metavar="NAME",
-                            help="ALSA device, see: arecord -L")  # fmt: skip
-    if mouth:
-        parser.add_argument("--speaker", default="default", metavar="NAME",
-                            help="ALSA device, see: aplay -L")  # fmt: skip
-
-
-def open_microphone(device: str, wav: Path | None = None) -> Microphone:
-    """Return the sound card's microphone, or one that hears a WAV file."""
-    return SoundMicrophone(read_wav(wav)) if wav else Arecord(device)
+def open_microphone(device: str) -> Microphone:
+    """Return a microphone of this machine. Raises: DeviceError when PortAudio has none."""
+    name = portaudio_name(device, "arecord")
+    return Arecord(device) if name is None else PortAudioMicrophone(name)
 
 
 def open_speaker(device: str) -> Speaker:
-    return Aplay(device)
+    name = portaudio_name(device, "aplay")
+    return Aplay(device) if name is None else PortAudioSpeaker(name)
+
+
+def portaudio_name(device: str, program: str) -> str | None:
+    """Return the name that PortAudio shall look for, "" for its default; None: use `program`.
+
+    Where the program is not installed and the package is, "default" is PortAudio's.
+    """
+    kind, _, name = device.partition(":")
+    if kind == PORTAUDIO:
+        return name
+    is_without = which(program) is None and find_spec(PORTAUDIO) is not None
+    return "" if device == "default" and is_without else None
+
+
+def organs_of(args: argparse.Namespace) -> Organs:
+    """Return how ears and mouth are opened as the options say; `args.wav` is heard, in real time,
+    in the place of a microphone."""
+
+    def microphone(is_busy: Callable[[], bool]) -> Microphone:
+        if args.wav:
+            return PatientMicrophone(read_wav(args.wav), is_busy, is_paced=True)
+        return open_microphone(args.microphone)
+
+    return Organs(
+        lambda language: open_ears(language, args.speech_threads),
+        microphone,
+        lambda: open_voice(args.speech_threads),
+        lambda: open_speaker(args.speaker),
+    )
+
+
+def _no_ears(language: str) -> Ears:
+    raise ConfigError("voice: keys replayed in virtual time have no sound; run: parrot sim.")
+
+
+NO_ORGANS = Organs(
+    _no_ears, lambda is_busy: SoundMicrophone(Sound(np.zeros(0, np.float32), RATE_HZ)),
+    lambda: Voice({}), lambda: SoundSpeaker(RATE_HZ),
+)  # fmt: skip
 
 
 def play_and_record(device: str = "default") -> tuple[float, float]:
     """Return the level of the room, then with a tone played into it. Raises: DeviceError."""
-    microphone, speaker = Arecord(device), Aplay(device)
+    microphone, speaker = open_microphone(device), open_speaker(device)
     tone = 0.3 * np.sin(2 * np.pi * 880 * np.arange(RATE_HZ // 2) / RATE_HZ)
     player = threading.Thread(
         target=speaker.play, args=(Sound(tone.astype(np.float32), RATE_HZ),), daemon=True

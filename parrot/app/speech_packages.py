@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parrot.app.options import data_folder
 from parrot.base.errors import ConfigError, CorruptError, FileError
 from parrot.base.files import read_file, replace_file, writing
 
@@ -52,11 +51,6 @@ class Voice:
     files: dict[str, str]
     convert: Callable[[Path], Iterable[str]] | None = None
     warning: str = field(default="")
-
-
-def speech_folder() -> Path:
-    """Return where speech weights live: in the user's data folder."""
-    return data_folder() / "speech"
 
 
 def sha256_of(path: Path) -> str:

@@ -19,13 +19,14 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from parrot.app.dialogue import Dialogue, Watcher
+from parrot.app.conversation import Conversation
 from parrot.app.engine_thread import EngineThread
-from parrot.app.mouth import Mouth
+from parrot.app.hand_voice import HandVoice, VoiceManner
 from parrot.app.options import (
     add_model_options,
     add_sampling_options,
@@ -35,22 +36,18 @@ from parrot.app.options import (
     soul_path,
     wake,
 )
-from parrot.app.speech_organs import (
-    add_device_options,
-    add_language_option,
-    open_ears,
-    open_microphone,
-    open_speaker,
-    open_voice,
-)
-from parrot.base.audio import write_wav
-from parrot.base.errors import ConfigError, DeviceError, ParrotError
+from parrot.app.speech_installed import add_device_options, add_language_option
+from parrot.app.speech_organs import open_ears, organs_of
+from parrot.app.voice_thread import Organs
+from parrot.base.audio import read_wav, write_wav
+from parrot.base.errors import ConfigError
 from parrot.engine.generate import Abort
-from parrot.faces.speaker import SoundSpeaker, Speaker
+from parrot.faces.speaker import SoundSpeaker
 from parrot.mind.companion import Companion, Manner
-from parrot.senses.microphone import Microphone
+from parrot.senses.microphone import PatientMicrophone
 
 _WAV_HZ = 24_000
+_ROUND_S = 0.005
 _DIM, _PLAIN, _LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 
@@ -72,25 +69,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Screen:
     """The talk on a terminal, or plain lines where there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, voice: HandVoice) -> None:
         self._is_terminal = sys.stdout.isatty()
-        self.watcher = Watcher(self._partial, self._heard, self._piece, self._said, self._trouble)
+        self._voice, self._talk = voice, voice.talk
+        self._partial, self._shown = "", ""
+        self._is_open = False  # a reply that has not ended
 
-    def _partial(self, text: str) -> None:
-        if self._is_terminal:
-            self._write(f"{_LINE}{_DIM}… {text}{_PLAIN}")
-
-    def _heard(self, text: str) -> None:
+    def heard(self, text: str) -> None:
         self._write(f"{_LINE if self._is_terminal else ''}you: {text}\nparrot: ")
+        self._shown, self._is_open = "", True
 
-    def _piece(self, text: str) -> None:
-        self._write(text)
-
-    def _said(self, _: str) -> None:
-        self._write("\n")
-
-    def _trouble(self, text: str) -> None:
-        print(f"parrot: {text}", file=sys.stderr)
+    def refresh(self) -> None:
+        """Show what came since."""
+        talk, voice = self._talk, self._voice
+        if talk.notice:
+            print(f"parrot: {talk.notice}", file=sys.stderr)
+            talk.notice = None
+        if self._is_open:
+            said = talk.said or (self._shown if talk.is_answering else _last_said(talk))
+            self._write(said[len(self._shown) :])
+            self._shown = said
+            if not talk.is_answering:
+                self._write("\n")
+                self._is_open = False
+        elif voice.partial != self._partial and self._is_terminal:
+            self._write(f"{_LINE}{_DIM}… {voice.partial}{_PLAIN}")
+        self._partial = voice.partial
 
     def state(self, text: str) -> None:
         if self._is_terminal:
@@ -100,6 +104,10 @@ class Screen:
     def _write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _last_said(talk: Conversation) -> str:
+    return talk.me.turns[-1].said.decode(errors="replace") if talk.me.turns else ""
 
 
 @contextmanager
@@ -133,61 +141,57 @@ def edited(text: str) -> str:
 
 def pressed() -> str:
     """Return the keys pressed since the last call."""
-    if not select.select([sys.stdin], [], [], 0)[0]:
+    if not sys.stdin.isatty() or not select.select([sys.stdin], [], [], 0)[0]:
         return ""
     return os.read(sys.stdin.fileno(), 64).decode("utf-8", "ignore")
 
 
-def _talk_live(dialogue: Dialogue, microphone: Microphone, screen: Screen) -> None:
-    """Talk until the owner leaves; a microphone that is away is told once, and waited for."""
-    told = ""
-    while True:
-        try:
-            block = microphone.read()
-        except DeviceError as exc:
-            if str(exc) != told:
-                screen.watcher.trouble(told := str(exc))
-            dialogue.deliver()
-        else:
-            told = ""
-            dialogue.feed(block)
-        keys = pressed() if sys.stdin.isatty() else ""
+def _turn(voice: HandVoice, screen: Screen, is_over: Callable[[], bool]) -> None:
+    """Turn the loop until the owner leaves, or it is over."""
+    while not is_over():
+        voice.deliver()
+        voice.talk.engine.deliver()
+        screen.refresh()
+        keys = pressed()
         if "q" in keys:
             return
         if " " in keys:
-            dialogue.press()
-            if dialogue.is_recording:
+            if voice.is_recording:
+                voice.send()
+                screen.state("reading")
+            else:
+                voice.press()
                 screen.state("recording; space sends")
+        time.sleep(_ROUND_S)
 
 
-def _talk_once(dialogue: Dialogue, microphone: Microphone) -> None:
-    """Answer what a file says, one utterance after another."""
-    while len(block := microphone.read()):
-        dialogue.feed(block)
-        _let_speak(dialogue)
-    dialogue.end()
-    _let_speak(dialogue)
-
-
-def _let_speak(dialogue: Dialogue) -> None:
-    """Wait until the reply is said, and its echo is over: the file hears none of it."""
-    while dialogue.is_answering or dialogue.mouth.loudness():
-        dialogue.deliver()
-        time.sleep(0.005)
-    dialogue.deliver()
-
-
-def _engine(args: argparse.Namespace, screen: Screen) -> EngineThread:
+def _open(args: argparse.Namespace, organs: Organs) -> HandVoice:
     manner = Manner(sampling_of(args), args.max_bytes, args.seed, args.recall)
 
     def waker(abort: Abort) -> Companion:
         return wake(args, open_model(args), manner, None if args.fresh else soul_path(args))
 
-    def on_awake(error: ParrotError | None) -> None:
-        if error:
-            screen.watcher.trouble(str(error))
+    talk = Conversation()
+    talk.engine = EngineThread(waker, talk.awake)
+    is_hands_free = args.hands_free or args.wav is not None
+    voice = HandVoice(
+        talk, lambda: organs, VoiceManner(True, is_hands_free, args.edit, args.language)
+    )
+    voice.apply()
+    return voice
 
-    return EngineThread(waker, on_awake)
+
+def _organs(args: argparse.Namespace, kept: SoundSpeaker | None) -> Organs:
+    """Return the organs; without ears there is no talk, so those are opened now."""
+    ears = open_ears(args.language, args.speech_threads)
+    organs = replace(organs_of(args), open_ears=lambda language: ears)
+    if args.wav:
+        sound = read_wav(args.wav)
+        organs = replace(
+            organs,
+            open_microphone=lambda is_busy: PatientMicrophone(sound, is_busy, is_paced=False),
+        )
+    return replace(organs, open_speaker=lambda: kept) if kept else organs
 
 
 def run(args: argparse.Namespace) -> int:
@@ -195,32 +199,31 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("talk: no terminal for the space bar; use --hands-free, or --from WAV.")
     if args.edit and not sys.stdin.isatty():
         raise ConfigError("talk: --edit needs a terminal; leave it out.")
-    ears = open_ears(args)
-    microphone = open_microphone(args.microphone, args.wav)
     kept = SoundSpeaker(_WAV_HZ) if args.to else None
-    speaker: Speaker = kept or open_speaker(args.speaker)
-    voice = open_voice(args.speech_threads)
-    voice.warm("zh" if args.language == "zh" else "en")
-    screen, mouth = Screen(), Mouth(voice, speaker)
-    engine = _engine(args, screen)
-    hands_free = args.hands_free or args.wav is not None
-    dialogue = Dialogue(ears, mouth, engine, screen.watcher, hands_free=hands_free)
-    dialogue.edit = edited if args.edit else None
+    voice = _open(args, _organs(args, kept))
+    screen = Screen(voice)
+
+    def answer(text: str) -> None:
+        said = (edited(text) if args.edit and text else text).strip()
+        if said:
+            screen.heard(said)
+            voice.talk.say(said)
+
+    voice.on_heard = answer
     try:
         if args.wav:
-            _talk_once(dialogue, microphone)
+            _turn(voice, screen, lambda: voice.has_ended and not voice.is_busy)
         elif sys.stdin.isatty():
             print("Space speaks and sends, q leaves. 按空格说话，再按发送，q 离开。")
             with single_keys():
-                _talk_live(dialogue, microphone, screen)
+                _turn(voice, screen, lambda: False)
         else:
-            _talk_live(dialogue, microphone, screen)
+            _turn(voice, screen, lambda: False)
     except KeyboardInterrupt:
         pass
     finally:
-        microphone.close()
-        mouth.close()
-        engine.close()
+        voice.close()
+        voice.talk.engine.close()
     if kept is not None:
         write_wav(args.to, kept.sound)
     return 0

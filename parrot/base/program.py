@@ -7,6 +7,7 @@ into one of our device errors. Nothing passes through a shell.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from typing import IO
 from parrot.base.errors import DeviceError, DeviceMissing, DeviceRefused
 
 _SAID_MAX = 300
+_SOURCE = re.compile(r"^\w+: (\w+:\d+: )?")  # "arecord: main:831: ", which helps nobody
 
 
 def installed(program: str, device: str, package: str) -> None:
@@ -75,7 +77,8 @@ class Program:
         self._errors.seek(0)
         lines = self._errors.read(4096).decode(errors="replace").splitlines() or [""]
         own = [line for line in lines if line.startswith(f"{self.name}:")]  # ALSA says a lot more
-        said = " ".join((own or lines)[-1].split())[:_SAID_MAX]
+        line = _SOURCE.sub("", (own or lines)[-1])
+        said = " ".join(line.split())[:_SAID_MAX]
         code = self._process.poll()
         if "busy" in said:
             return DeviceRefused(

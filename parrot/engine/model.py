@@ -40,7 +40,7 @@ _CONTINUATION = bytes(range(0x80, 0xC0))  # UTF-8's further bytes of a character
 
 
 class Model:
-    """An RWKV-7 model file, mapped, checked and ready to run.
+    """An RWKV-7 model file, read, checked and ready to run.
 
     Threads: may be shared; concurrent calls run, the second one on its own thread alone.
     """
@@ -73,9 +73,10 @@ class Model:
     ) -> Model:
         """Open a GGUF file; None is the bundled model.
 
-        `threads` None is one a core; `mapped` computes from the mapped file instead of spending its
-        size in memory once more. The environment variable PARROT_CPU names kernels to use
-        (`parrot doctor` lists them). `device` is "cpu", or "cuda:N" for a GPU (docs/cuda.md).
+        `threads` None is one a core. The file is read once; `mapped` computes from the mapped file
+        and spends no memory, and if that is cut short later the process ends: rename a new one over
+        it. PARROT_CPU in the environment names kernels to use (`parrot doctor` lists them).
+        `device` is "cpu", or "cuda:N" for a GPU (docs/cuda.md).
         Raises: FileError and its kinds for the file; ConfigError for device or threads;
                 EngineError when PARROT_CPU asks for what this CPU lacks, or the GPU's memory is too
                 small; DeviceMissing without a GPU that can run it.

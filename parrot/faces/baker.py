@@ -45,12 +45,12 @@ class Baker:
         self._acoustic = open_session(folder / "fastspeech2.onnx", n_threads)
         self._vocoder = open_session(folder / "melgan.onnx", n_threads)
 
-    def synthesize(self, text: str, language: str = "zh") -> Sound:
+    def synthesize(self, text: str, language: str = "zh", speed: float = 1.0) -> Sound:
         syllables = self._syllables("".join(_HANZI.findall(text)))
         parts: list[Samples] = [np.zeros(0, np.float32)]
         n_parts = -(-len(syllables) // _SYLLABLES_MAX)
         for part in np.array_split(np.array(syllables, object), n_parts) if n_parts else []:
-            parts.append(self._speak(part.tolist()))
+            parts.append(self._speak(part.tolist(), speed))
         return Sound(np.clip(np.concatenate(parts), -1, 1), RATE_HZ)
 
     def _syllables(self, hanzi: str) -> list[str]:
@@ -61,7 +61,7 @@ class Baker:
         )
         return [s for s in (_known(s) for s in said) if s[:-1] in self._parts]
 
-    def _speak(self, syllables: list[str]) -> Samples:
+    def _speak(self, syllables: list[str], speed: float) -> Samples:
         names = ["sil"]
         for syllable in syllables:
             initial, final = self._parts[syllable[:-1]]
@@ -71,7 +71,7 @@ class Baker:
         feeds = {
             "input_ids": np.array([[self._ids[name] for name in names]], np.int32),
             "speaker_ids": np.zeros(1, np.int32),
-            "speed_ratios": one,
+            "speed_ratios": np.array([1 / speed], np.float32),  # it means length
             "f0_ratios": one,
             "energy_ratios": one,
         }

@@ -19,6 +19,7 @@ from parrot.base.errors import DeviceMissing, DeviceTimeout, EngineError
 
 _PROGRAM = "espeak-ng"
 _VOICES = {"en": "en-us", "zh": "cmn-latn-pinyin"}
+_WORDS_A_MINUTE = 175  # its own default
 _TIMEOUT_S = 20
 
 
@@ -35,13 +36,21 @@ class Espeak:
                 device="voice",
             )
 
-    def synthesize(self, text: str, language: str) -> Sound:
+    def synthesize(self, text: str, language: str, speed: float = 1.0) -> Sound:
         words = _pinyin(text) if language == "zh" else text
         if not any(char.isalnum() for char in words):
             return Sound(np.zeros(0, np.float32), 22_050)
         try:
             run = subprocess.run(
-                [_PROGRAM, "-v", _VOICES[language], "--stdin", "--stdout"],
+                [
+                    _PROGRAM,
+                    "-v",
+                    _VOICES[language],
+                    "-s",
+                    str(round(_WORDS_A_MINUTE * speed)),
+                    "--stdin",
+                    "--stdout",
+                ],
                 input=words.encode(),
                 capture_output=True,
                 timeout=_TIMEOUT_S,

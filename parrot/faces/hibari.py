@@ -43,12 +43,12 @@ class Hibari:
         self._ids: dict[str, int] = json.loads(read_file(folder / "vocab.json", 1 << 20))
         self._phonemes = EnglishPhonemes(folder)
 
-    def synthesize(self, text: str, language: str = "en") -> Sound:
+    def synthesize(self, text: str, language: str = "en", speed: float = 1.0) -> Sound:
         said = self._phonemes(text)
         ids = [self._ids[char] for char in said if char in self._ids][:_PHONEMES_MAX]
         if not any(char.isalpha() for char in said):
             return Sound(np.zeros(0, np.float32), RATE_HZ)
-        feeds = {"ids": np.array([[0, *ids, 0]]), "speed": np.ones(1, np.float32)}
+        feeds = {"ids": np.array([[0, *ids, 0]]), "speed": np.array([speed], np.float32)}
         names = ["lh", "theta", "ln", "lr", "phi", "f0"]
         parts = [part[0] for part in run_session(self._session, feeds, names)]
         return Sound(np.clip(_sound_of(*parts), -1, 1), RATE_HZ)

@@ -26,7 +26,7 @@ _PUNCTUATION = {"，": ",", "。": ".", "！": "!", "？": "?", "、": ",", "；
 _SAID_MARKS = ",.!?…'-"
 _WORDS = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*|[\u3400-\u9fff]+|\S")
 _HANZI = re.compile("[\u3400-\u9fff]")
-_NOISE, _SPEED, _NOISE_W = 0.6, 1.0, 0.8
+_NOISE, _NOISE_W = 0.6, 0.8
 
 
 class Melo:
@@ -51,7 +51,7 @@ class Melo:
         self._ids = _read_tokens(folder / "tokens.txt")
         self._lexicon = _read_lexicon(folder / "lexicon.txt", self._ids)
 
-    def synthesize(self, text: str, language: str = "zh") -> Sound:
+    def synthesize(self, text: str, language: str = "zh", speed: float = 1.0) -> Sound:
         ids, tones = self.symbols(text)
         if not ids:
             return Sound(np.zeros(0, np.float32), self._rate_hz)
@@ -64,7 +64,7 @@ class Melo:
             "tones": tone[None],
             "sid": np.array([self._speaker], np.int64),
             "noise_scale": np.array([_NOISE], np.float32),
-            "length_scale": np.array([_SPEED], np.float32),
+            "length_scale": np.array([1 / speed], np.float32),
             "noise_scale_w": np.array([_NOISE_W], np.float32),
         }
         samples = run_session(self._session, feeds, ["y"])[0].reshape(-1)

@@ -23,7 +23,7 @@ _PIECE_S = 0.02
 _PIPE_BYTES = 4096  # the kernel's default of 64 kB is more than a second of speech
 _LATENCY_S = 0.1  # of aplay's buffer: what was written but not yet heard
 RETRY_S = 0.5
-_TRIES = 5  # of one sound, when the card goes away: voice is back within 3 s
+TRIES = 5  # of one sound, when the card goes away: voice is back within 3 s
 
 
 class Speaker(Protocol):
@@ -88,7 +88,7 @@ class Aplay:
                 return not self._is_stopped
             except DeviceError:
                 tries += 1
-                if tries == _TRIES or self._is_stopped:
+                if tries == TRIES or self._is_stopped:
                     raise
                 time.sleep(RETRY_S)
         return False

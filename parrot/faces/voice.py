@@ -28,6 +28,7 @@ class Voice:
         self._openers = dict(open_voices)
         self._voices: dict[str, Synthesizer] = {}
         self.trouble: str | None = None
+        self.speed = 1.0
 
     def warm(self, language: str) -> None:
         """Open the synthesizer of a language before it is needed."""
@@ -41,7 +42,7 @@ class Voice:
             if voice is None:
                 continue
             try:
-                sound = voice.synthesize(words, language)
+                sound = voice.synthesize(words, language, self.speed)
             except ParrotError as exc:
                 self.trouble = str(exc)
                 continue

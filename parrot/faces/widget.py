@@ -103,13 +103,22 @@ def draw_progress(
         draw_text(frame, font, x, box.y + (box.height - ROW_PX) // 2 + 1, text, Ink.FLIP)
 
 
+def draw_dots(frame: Framebuffer, x: int, y: int, now_ms: int) -> None:
+    """Draw three dots that come one after another: it thinks."""
+    for i in range(3):
+        if now_ms // 300 % 4 > i:
+            frame.fill(Box(x + 8 * i, y, 3, 3))
+
+
 @dataclass(frozen=True)
 class Meter:
-    """A level from 0 to 1 with a name; `baseline` is where it returns to."""
+    """A level from 0 to 1 with a name; `baseline` is where it returns to, `percent` the number
+    beside it, of the level itself if not given."""
 
     label: str
     level: float
     baseline: float | None = None
+    percent: int | None = None
 
 
 def draw_meter(frame: Framebuffer, font: Font, box: Box, meter: Meter, label_px: int) -> None:
@@ -124,7 +133,7 @@ def draw_meter(frame: Framebuffer, font: Font, box: Box, meter: Meter, label_px:
         x = inner.x + round((inner.width - 1) * min(max(meter.baseline, 0.0), 1.0))
         frame.vline(x, bar.y - 1, 2)
         frame.vline(x, bar.y + bar.height - 1, 2)
-    text = str(round(level * 100))
+    text = str(round(level * 100) if meter.percent is None else meter.percent)
     draw_digits(frame, box.x + box.width - len(text) * (DIGIT_WIDTH_PX + 1), box.y + 3, text)
 
 

@@ -25,6 +25,7 @@ from parrot.mind.feedback import recognise
 from parrot.mind.hormones import HORMONES, after, bend, level_at
 from parrot.mind.life import Life, Progress
 from parrot.mind.memory import Crystal, crystal_of
+from parrot.mind.moods import Voice, moods_of
 from parrot.mind.sleep import Sleeper
 from parrot.mind.soul import Soul
 from parrot.mind.speech import Measure, Speech, Utterance, speak, utter
@@ -69,12 +70,19 @@ class Companion:
         self._first_id = soul.next_id
         self._levels = soul.levels()
         self._life = Life(model, soul, clock)
+        self._moods, why = moods_of(model)
+        self._notice = " ".join(filter(None, (soul.notice, why)))
         self.state: State = self._life.state_at(soul.tip, progress, abort)
 
     @property
     def position(self) -> int:
         """Bytes (tokens) lived."""
         return self.state.position
+
+    def take_notice(self) -> str:
+        """Return what the owner must be told about this start, once; mostly nothing."""
+        notice, self._notice = self._notice, ""
+        return notice
 
     def close(self) -> None:
         """Commit what still waits, and let go of the soul."""
@@ -97,14 +105,14 @@ class Companion:
         measure, is_over = Measure(), False
         recalled = self._recall(heard.decode())
         try:
-            self._listen(heard, _woven(recalled), measure, abort)
+            voice = self._listen(heard, _woven(recalled), measure, abort)
             is_over = True
         except Aborted:
             return
         finally:
             if not is_over:
                 self.state.assign(before)
-        yield from self._answer(heard, recalled, measure, abort, before)
+        yield from self._answer(voice, heard, recalled, measure, abort, before)
 
     def again(self, abort: Abort | None = None) -> Iterator[str]:
         """Take the last turn back and answer it anew, with other chances.
@@ -196,9 +204,15 @@ class Companion:
 
     # ---- inside
 
-    def _listen(self, heard: bytes, recalled: bytes, measure: Measure, abort: Abort | None) -> None:
-        """Live the opening of the turn, measuring how far what was said was foreseen."""
-        tokens = opening(self.model, self.state.position, heard, recalled)
+    def _listen(
+        self, heard: bytes, recalled: bytes, measure: Measure, abort: Abort | None
+    ) -> Voice:
+        """Live the opening of the turn, measuring how far what was said was foreseen.
+
+        Return what is to speak. Moods push it before the last token, the mark of its turn, so that
+        they bear on its first byte too.
+        """
+        *tokens, mark = opening(self.model, self.state.position, heard, recalled)
         begun_ms = self._clock.now_ms()
         if self.model.is_bytes:
             first = tokens.index(COMPANION[0]) + 1
@@ -206,9 +220,17 @@ class Companion:
         else:
             self.model.forward(tokens, self.state, abort=abort)
         self._life.learn_speed(len(tokens), self._clock.now_ms() - begun_ms)
+        is_moved = self.manner.seed is None
+        push = self._moods.push(self._levels, self._clock.wall_s()) if is_moved else {}
+        voice = self._moods.voice(self.state, push)
+        self.model.forward([mark], self.state, abort=abort)
+        if voice.state is not self.state:
+            self.model.forward([mark], voice.state)
+        return voice
 
     def _answer(
         self,
+        voice: Voice,
         heard: bytes,
         recalled: list[Crystal],
         measure: Measure,
@@ -216,13 +238,11 @@ class Companion:
         before: State,
     ) -> Iterator[str]:
         wall_s, seed = self._clock.wall_s(), self._seed()
-        sampling, max_bytes = self.manner.sampling, self.manner.max_bytes
-        if self.manner.seed is None:
-            sampling, max_bytes = bend(sampling, max_bytes, self._levels, wall_s)
+        sampling, max_bytes = self._bent(wall_s)
         is_cut = False
         try:
-            utterance, dropped = self._think(sampling, seed, max_bytes, abort)
-            pieces = speak(self.model, self.state, utterance, abort)
+            utterance, dropped = self._think(voice.state, sampling, seed, max_bytes, abort)
+            pieces = speak(self.model, voice.state, utterance, abort)
             for piece in text_from_bytes(pieces):
                 yield clean_text(piece)
             is_cut = abort is not None and abort.is_set()
@@ -232,25 +252,44 @@ class Companion:
         except BaseException:
             self.state.assign(before)
             raise
+        self._live_said(voice, utterance.speech, before)
         if not np.isfinite(self.state.payload).all():
             self.state.assign(before)
             raise EngineError(
                 "state: this turn left numbers that are not finite; the turn was taken back, say "
                 "it in other words, and if it happens again run: parrot model verify."
             )
-        turn = self._turn(heard, utterance.speech, measure, sampling, seed, wall_s)
+        turn = self._turn(heard, utterance.speech, measure, seed, wall_s)
+        how = asdict(sampling) | ({"push": voice.push} if voice.push else {})
         entry = Entry(
-            replace(turn, recalled=_woven(recalled)),
+            replace(turn, recalled=_woven(recalled), sampling=json.dumps(how)),
             ("turn", *recognise(heard.decode()), *(("cut_off",) if is_cut else ())),
             recalled=tuple(recalled),
             drafts=tuple((draft.said, draft.score) for draft in dropped),
         )
         self._commit(entry)
 
+    def _bent(self, wall_s: float) -> tuple[Sampling, int]:
+        """Return how to choose the next reply, and its longest, in the present mood."""
+        sampling, max_bytes = self.manner.sampling, self.manner.max_bytes
+        if self.manner.seed is None:
+            sampling, max_bytes = bend(sampling, max_bytes, self._levels, wall_s)
+        return sampling, max_bytes
+
+    def _live_said(self, voice: Voice, speech: Speech, before: State) -> None:
+        """Live what was said, unless it was the state itself that spoke."""
+        if voice.state is self.state:
+            return
+        try:
+            self.model.forward(speech.tokens, self.state)
+        except BaseException:
+            self.state.assign(before)
+            raise
+
     def _think(
-        self, sampling: Sampling, seed: int, max_bytes: int, abort: Abort | None
+        self, state: State, sampling: Sampling, seed: int, max_bytes: int, abort: Abort | None
     ) -> tuple[Utterance, list[Draft]]:
-        """Return the reply under way, and the drafts it won against; the state has lived it."""
+        """Return the reply under way, and the drafts it won against; `state` has lived it."""
         samplers = [
             new_sampler(
                 sampling,
@@ -262,10 +301,10 @@ class Companion:
             for i in range(self.manner.n_drafts)
         ]
         if len(samplers) == 1:
-            return utter(self.model, self.state, samplers[0], max_bytes), []
-        thinker = Thinker(self.model, self.state, samplers, max_bytes)
+            return utter(self.model, state, samplers[0], max_bytes), []
+        thinker = Thinker(self.model, state, samplers, max_bytes)
         best = thinker.run(abort)
-        self.state.assign(best.state)
+        state.assign(best.state)
         return best.utterance, thinker.dropped
 
     def _recall(self, heard: str) -> list[Crystal]:
@@ -291,7 +330,6 @@ class Companion:
         heard: bytes,
         speech: Speech,
         measure: Measure,
-        sampling: Sampling,
         seed: int,
         wall_s: float,
     ) -> Turn:
@@ -308,7 +346,6 @@ class Companion:
             said=said,
             tokens=packed_tokens(self.model, said, speech.tokens),
             seed=seed,
-            sampling=json.dumps(asdict(sampling)),
             heard_expected=heard_expected,
             heard_surprise=heard_surprise,
             said_expected=said_expected,
@@ -348,12 +385,12 @@ def _live_and_measure(
     measure: Measure,
     abort: Abort | None,
 ) -> None:
-    """Live `tokens`; measure those from index `first` on, but for the two that end the opening."""
+    """Live `tokens`; measure those from index `first` on, but for the one that ends the turn."""
     ids = np.array(tokens, np.int64)
     for begin in range(0, len(ids), _HEAR_TOKENS):
         part = ids[begin : begin + _HEAR_TOKENS]
         logits = model.forward(part, state, every=True, abort=abort)
-        low, high = max(first, begin + 1), min(len(ids) - 2, begin + len(part))
+        low, high = max(first, begin + 1), min(len(ids) - 1, begin + len(part))
         if high > low:
             rows = logits[low - 1 - begin : high - 1 - begin]
             measure.add(rows, ids[low:high], high - low)

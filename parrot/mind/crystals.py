@@ -29,16 +29,18 @@ class Crystals(Ledger):
             memory.insert(self._database, wall_s, self.tip, text, memory.EXPLICIT)
 
     def remember_all(self, crystals: Iterable[Crystal]) -> int:
-        """Keep crystals that came from elsewhere, all or none; return how many.
+        """Keep crystals that came from elsewhere, all or none; return how many are new.
 
-        An error that `crystals` raises on the way takes back those before it.
+        One whose words are known becomes one with the crystal that has them. An error that
+        `crystals` raises on the way takes back those before it.
         """
-        n = 0
         with self._writing():
+            memory.merge_twins(self._database)
+            n_before = memory.count(self._database)
             for crystal in crystals:
                 memory.add(self._database, crystal)
-                n += 1
-        return n
+            memory.merge_twins(self._database)
+            return memory.count(self._database) - n_before
 
     def turns_kept(self, first: int) -> set[int]:
         """Return the turns from `first` on that left a crystal."""

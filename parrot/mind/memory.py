@@ -215,6 +215,11 @@ def _question(database: sqlite3.Connection, terms: set[str]) -> tuple[str, str]:
     return rarest[0][1], "rowid DESC"
 
 
+def count(database: sqlite3.Connection) -> int:
+    """Return how many crystals there are."""
+    return int(database.execute("SELECT count(*) FROM crystal").fetchone()[0])
+
+
 def every(database: sqlite3.Connection) -> Iterator[Crystal]:
     """Yield all crystals, oldest first."""
     for values in database.execute(f"SELECT {_COLUMNS} FROM crystal ORDER BY id"):

@@ -57,13 +57,14 @@ class Night:
 
     def sentence(self) -> str:
         """Say what was kept, for the diary."""
-        parts = [f"{self.day_turns} turns today"]
+        parts = [f"{self.day_turns} turn{'s' * (self.day_turns != 1)} today"]
         if self.recall_before is not None:
             to = "" if self.recall_after is None else f" to {self.recall_after:.3f}"
             kept = f"{self.dreamt_turns} lived again" if self.dreamt_turns else "no replay kept"
             parts.append(f"{kept}, recall {self.recall_before:.3f}{to} nats a byte")
         if self.crystals_new or self.crystals_merged:
-            parts.append(f"{self.crystals_new} crystals kept, {self.crystals_merged} merged")
+            kept = f"{self.crystals_new} crystal{'s' * (self.crystals_new != 1)} kept"
+            parts.append(f"{kept}, {self.crystals_merged} merged")
         if self.packed_turns:
             kb = f"{self.packed_from / 1e3:.1f} kB to {self.packed_to / 1e3:.1f}"
             parts.append(f"{self.packed_turns} old turns packed from {kb}")

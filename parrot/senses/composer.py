@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from parrot.senses.composition import Piece, Step, View
+from parrot.senses.composition import Piece, Step, View, n_common
 from parrot.senses.english import MULTITAP_MS, EnglishWords, MultiTap
 from parrot.senses.key import KeyPress
 from parrot.senses.lattice import DIGITS_MAX, Lattice
@@ -95,6 +95,11 @@ class Composer:
         self._before, self._page = 0, 0
         self._multitap.reset()
         return line
+
+    def put(self, text: str) -> None:
+        """Commit what is being composed, and write `text` after it."""
+        self._commit_all()
+        self._append(text)
 
     def rescorable(self) -> tuple[Step, str, list[str]] | None:
         """Return a stamp, what is written, and the sentences the model may reorder after it."""
@@ -283,7 +288,7 @@ class Composer:
             self._lattice, self._lattice_of = self._engine.lattice(before, dict(step.fixed)), stamp
         digits, known = step.open_digits, self._lattice.digits
         if not digits.startswith(known):
-            self._lattice.shorten(_n_common(digits, known))
+            self._lattice.shorten(n_common(digits, known))
         self._lattice.extend(digits[len(self._lattice.digits) :])
         return self._lattice
 
@@ -392,8 +397,3 @@ def _plain(text: str) -> Candidate:
 
 def _in_case(word: str, case: int) -> str:
     return (word, word[:1].upper() + word[1:], word.upper())[case]
-
-
-def _n_common(a: str, b: str) -> int:
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)

@@ -48,3 +48,9 @@ class View:
     has_more: bool
     syllables: tuple[str, ...]
     is_composing: bool
+
+
+def n_common(a: str, b: str) -> int:
+    """Return how many characters two strings begin with alike."""
+    n = min(len(a), len(b))
+    return next((i for i in range(n) if a[i] != b[i]), n)

@@ -7,8 +7,10 @@ the card goes away the program ends; the next `read` after a second starts anoth
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +20,8 @@ from parrot.base.program import Program
 
 BLOCK = 512  # samples: what the voice detector takes at once, 32 ms
 RETRY_S = 1.0
+_PATIENCE_S = 0.005
+_PIPE_BYTES = 1 << 20  # half a minute, for whoever reads late; the kernel's default holds 2 s
 
 
 class Microphone(Protocol):
@@ -50,6 +54,26 @@ class SoundMicrophone:
         self._at = len(self._samples)
 
 
+class PatientMicrophone:
+    """Hears a sound as somebody would say it: it waits while `is_busy` says that the other speaks,
+    and with `is_paced` it takes its time."""
+
+    def __init__(self, sound: Sound, is_busy: Callable[[], bool], *, is_paced: bool) -> None:
+        self._inner, self._is_busy, self._is_paced = SoundMicrophone(sound), is_busy, is_paced
+        self._is_closed = False
+
+    def read(self) -> Samples:
+        while self._is_busy() and not self._is_closed:
+            time.sleep(_PATIENCE_S)
+        if self._is_paced:
+            time.sleep(BLOCK / EAR_HZ)
+        return self._inner.read()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._inner.close()
+
+
 class Arecord:
     """A sound card, through `arecord`. Threads: read in one, close in any."""
 
@@ -79,6 +103,7 @@ class Arecord:
             time.sleep(max(0.0, self._retry_s - time.monotonic()))
             self._retry_s = time.monotonic() + RETRY_S
             self._program = Program(self._argv, "microphone", "alsa-utils")
+            fcntl.fcntl(self._program.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         raw = _read_whole(self._program, BLOCK * 2)
         if len(raw) < BLOCK * 2:
             return self._gone(self._program)

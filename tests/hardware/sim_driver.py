@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from parrot.app.assemble import PINYIN_PATH, Rig, add_composer, virtual_rig
+from collections.abc import Callable
+
+from parrot.app.assemble import PINYIN_PATH, Rig, add_composer, no_organs, virtual_rig
+from parrot.app.voice_thread import Organs
 from parrot.base.clock import ManualClock
 from parrot.engine.model import Model
 from parrot.senses.live_keypad import LiveKeypad
@@ -15,10 +18,14 @@ class SimHand:
     """Taps keys and lets time pass. `frames` counts the frames that reached the glass."""
 
     def __init__(
-        self, model: Model, language: str = "en", keypad: LiveKeypad | None = None
+        self,
+        model: Model,
+        language: str = "en",
+        keypad: LiveKeypad | None = None,
+        organs: Callable[[], Organs] = no_organs,
     ) -> None:
         self.keypad = keypad or LiveKeypad()
-        self.rig: Rig = virtual_rig(model, self.keypad, language)
+        self.rig: Rig = virtual_rig(model, self.keypad, language, organs=organs)
         self.hand, self.glass, self.bus = self.rig.hand, self.rig.glass, self.rig.bus
         assert isinstance(self.rig.clock, ManualClock)
         self.clock = self.rig.clock
@@ -54,4 +61,4 @@ class SimHand:
         self.wait(100)
 
     def close(self) -> None:
-        self.hand.engine.close()
+        self.hand.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from parrot.app.assemble import PINYIN_PATH
+from parrot.app.conversation import TIRED
 from parrot.app.screens import ChatScreen, HomeScreen
 from parrot.app.screens_compose import ComposeScreen
+from parrot.app.screens_life import SleepScreen, night_text, persona_name
 from parrot.engine.model import Model
 from tests.hardware.sim_driver import SimHand
 from tools import stress_hand
@@ -185,3 +188,72 @@ def test_line_of_ten_thousand_characters_is_said_and_shown(sim: SimHand) -> None
     assert sorted(spent_ms)[10] < 20  # 1 ms on a quiet machine
     assert is_glass_right(sim)
     assert len(sim.hand.talk.me.turns[-1].heard.decode()) == 10_000
+
+
+def test_sleep_shows_its_night_and_writes_it_into_the_diary(sim: SimHand) -> None:
+    sim.say("Hello!")
+    sim.tap("C6D")
+    assert isinstance(sim.hand.screen, SleepScreen)
+    sim.wait(3_000)
+    assert len(sim.hand.talk.me.nights) == 1
+    assert isinstance(sim.hand.screen, SleepScreen)  # what the night did, until a key
+    sim.tap("A")
+    assert not isinstance(sim.hand.screen, SleepScreen)
+    figures = sim.hand.talk.me.nights[0][1]
+    assert night_text(sim.hand.desk, figures) == "Turns of the day: 1."
+
+
+def test_any_key_wakes_and_an_unfinished_night_is_not_in_the_diary(sim: SimHand) -> None:
+    sim.say("Hello!")
+    sim.hand.talk.sleep()
+    assert sim.hand.talk.is_asleep
+    sim.tap("5")
+    assert not sim.hand.talk.is_asleep
+    assert sim.hand.talk.me.nights == ()
+
+
+def test_a_tired_parrot_sleeps_when_the_glass_is_dark(sim: SimHand) -> None:
+    sim.say("Hello!")
+    talk = sim.hand.talk
+    sim.wait(200_000)
+    assert talk.me.nights == ()  # not tired
+    sim.tap("A")
+    talk.me = replace(talk.me, mood={**talk.me.mood, "tiredness": TIRED})
+    assert talk.is_tired
+    sim.wait(200_000)
+    assert len(talk.me.nights) == 1
+    sim.wait(200_000)
+    assert len(talk.me.nights) == 1  # once after a turn
+
+
+def test_each_persona_has_a_life_of_its_own_and_none_is_lost(sim: SimHand) -> None:
+    sim.say("Hello!")
+    sim.tap("C7D")
+    sim.tap("2D#D")  # calm; yes
+    sim.finish_reply()
+    sim.wait(50)
+    assert sim.hand.talk.me.line == "persona calm"
+    assert sim.hand.talk.me.turns == ()
+    sim.say("How are you?")
+    for name, heard in (("cheerful", []), ("calm", [b"How are you?"]), ("", [b"Hello!"])):
+        sim.hand.talk.become(name)
+        sim.finish_reply()
+        sim.wait(50)
+        assert [turn.heard for turn in sim.hand.talk.me.turns] == heard
+    assert persona_name(sim.hand.desk) == "itself"
+
+
+def test_a_memory_is_pinned_and_forgotten_by_key(sim: SimHand) -> None:
+    sim.say("Remember that the blue key opens the shed.")
+    sim.tap("C8D")
+    sim.wait(100)
+    assert [each.is_pinned for each in sim.hand.talk.memories] == [0]
+    sim.tap("D1")
+    sim.wait(100)
+    assert [each.is_pinned for each in sim.hand.talk.memories] == [1]
+    sim.tap("D3D")  # the harmless answer comes first
+    sim.wait(100)
+    assert len(sim.hand.talk.memories) == 1
+    sim.tap("3#D")
+    sim.wait(100)
+    assert sim.hand.talk.memories == ()

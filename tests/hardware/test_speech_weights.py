@@ -6,16 +6,23 @@ parrot speech install en && parrot speech install zh --accept-voice-licence
 
 from __future__ import annotations
 
+import time
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from parrot.app.cli import main
-from parrot.app.speech_organs import has, open_endpointer, open_recognizer, open_voice
+from parrot.app.speech_installed import has
+from parrot.app.speech_organs import open_endpointer, open_recognizer, open_voice, organs_of
 from parrot.base.audio import EAR_HZ, Samples, resampled
+from parrot.engine.model import Model
+from parrot.faces.speaker import SoundSpeaker
 from parrot.senses.microphone import BLOCK
 from parrot.senses.transcript import written
+from tests.hardware.sim_driver import SimHand
 
 ENGLISH = ("silero", "moonshine", "hibari")
 MANDARIN = ("silero", "whisper", "baker")
@@ -73,3 +80,22 @@ def test_a_talk_from_a_file_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "you: What is your name?" in out
     assert answer.stat().st_size > 10_000
+
+
+def test_the_hand_hears_a_question_and_answers_aloud(tmp_path: Path) -> None:
+    need(ENGLISH)
+    question, speaker = tmp_path / "q.wav", SoundSpeaker(24_000)
+    assert main(["say", "What is your name?", "--to", str(question)]) == 0
+    args = Namespace(wav=question, speech_threads=1, microphone="default", speaker="default")
+    organs = replace(organs_of(args), open_speaker=lambda: speaker)
+    sim = SimHand(Model.open(threads=1), organs=lambda: organs)
+    sim.hand.voice.change(is_on=True, language="en")
+    sim.tap("D")  # the file ends, and sends itself
+    deadline = time.monotonic() + 60
+    while not sim.hand.talk.me.turns or sim.hand.voice.is_busy:
+        assert time.monotonic() < deadline
+        sim.wait(10)
+        time.sleep(0.001)
+    sim.close()
+    assert sim.hand.talk.me.turns[-1].heard == b"What is your name?"
+    assert speaker.sound.seconds > 0.3

@@ -5,8 +5,8 @@
 #     sh tests/native/qemu.sh [TARGET]...      (default: every target that has a compiler here)
 #
 # glibc by Debian's cross compilers, musl by zig, as tools.wheels builds what is shipped; all static.
-# aarch64 runs as a Cortex-A53 (plain NEON), a Cortex-A76 (dot products) and all that qemu knows; the
-# others run the scalar kernels. Each prints the hash of a life with every model of the corpus, which
+# aarch64 runs as a Cortex-A53 (plain NEON), a Cortex-A76 (dot products) and all that qemu knows;
+# armv7 and riscv64 run the scalar kernels; x86-64 with musl runs on this CPU. Each prints the hash of a life with every model of the corpus, which
 # must be the one that this machine's own CPU prints; and the bundled model, in F32 and as it is
 # shipped, must say the same bytes.
 # Debian: apt install cmake qemu-user gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-riscv64-linux-gnu
@@ -16,7 +16,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/tests/native
 out=$root/build/qemu
 all="aarch64-linux-gnu arm-linux-gnueabihf riscv64-linux-gnu"
-musl="aarch64-linux-musl armv7-linux-musl riscv64-linux-musl"
+musl="x86_64-linux-musl aarch64-linux-musl armv7-linux-musl riscv64-linux-musl"
 n_bytes=128
 [ -n "${PYTHON:-}" ] || PYTHON=$root/.venv/bin/python
 [ -x "$PYTHON" ] || command -v "$PYTHON" >/dev/null || PYTHON=python3
@@ -48,7 +48,8 @@ say() {  # OUT COMMAND...: what each model says, in $out/$OUT.MODEL
     dir=$1
     shift
     for model in f32 q8; do
-        "$@" "$dir/greedy" "$out/$model.gguf" "Hello! 你好" $n_bytes >"$dir/$model.said"
+        "$@" "$dir/greedy" "$out/$model.gguf" "Hello! 你好" $n_bytes >"$dir/$model.said" 2>"$dir/kernels"
+        cat "$dir/kernels"
     done
 }
 
@@ -66,23 +67,27 @@ sh "$here/build.sh" "$out/here" -O2
 sh "$here/test.sh" "$out/here" -O2 forward | grep life >"$out/lives"
 cat "$out/lives"
 greedy cc "$out/here" -O2
-say "$out/here"
+say "$out/here" env
 [ "$(wc -c <"$out/here/f32.said")" -eq $n_bytes ]
 echo "qemu: here it says: $(tr '\001-\011\013-\037' ' ' <"$out/here/f32.said" | head -c 60) ..."
 
-run() {  # TARGET QEMU CPU: all tests, the lives of this machine, and its words
-    echo "qemu: $1 on $3"
+run() {  # CPU KERNELS COMMAND...: all tests of $target, the lives of this machine, and its words
+    cpu=$1 kernels=$2
+    shift 2
+    echo "qemu: $target on $cpu"
     # Not "threads": two spinning threads under emulation take minutes and prove nothing new.
-    "$2" -cpu "$3" "$out/$1/test_native" "$here/corpus" kernels files sampler forward >"$out/$1/said"
-    cat "$out/$1/said"
-    grep life "$out/$1/said" | cmp - "$out/lives" ||
-        { echo "qemu: $1 on $3 lives another life" >&2; exit 1; }
-    say "$out/$1" "$2" -cpu "$3"
+    "$@" "$dir/test_native" "$here/corpus" kernels files sampler forward >"$dir/said"
+    cat "$dir/said"
+    grep life "$dir/said" | cmp - "$out/lives" ||
+        { echo "qemu: $target on $cpu lives another life" >&2; exit 1; }
+    say "$dir" "$@"
+    grep -q "greedy: $kernels kernels" "$dir/kernels" ||
+        { echo "qemu: $target on $cpu chose other kernels than $kernels" >&2; exit 1; }
     for model in f32 q8; do
-        cmp "$out/$1/$model.said" "$out/here/$model.said" ||
-            { echo "qemu: $1 on $3 says other bytes in $model" >&2; exit 1; }
+        cmp "$dir/$model.said" "$out/here/$model.said" ||
+            { echo "qemu: $target on $cpu says other bytes in $model" >&2; exit 1; }
     done
-    echo "qemu: $1 on $3 says the same $n_bytes bytes, in F32 and in Q8_0"
+    echo "qemu: $target on $cpu says the same $n_bytes bytes, in F32 and in Q8_0"
 }
 
 for target in "$@"; do
@@ -108,9 +113,14 @@ for target in "$@"; do
     CC=$cc RUN=: sh "$here/test.sh" "$dir" "-O2 -static"
     greedy "$cc" "$dir" "-O2 -static"
     case $arch in
-    aarch64) for cpu in cortex-a53 cortex-a76 max; do run "$target" qemu-aarch64 $cpu; done ;;
-    arm | armv7) run "$target" qemu-arm cortex-a7 ;;
-    riscv64) run "$target" qemu-riscv64 rv64 ;;
+    aarch64)
+        run cortex-a53 neon qemu-aarch64 -cpu cortex-a53
+        run cortex-a76 dotprod qemu-aarch64 -cpu cortex-a76
+        run max i8mm qemu-aarch64 -cpu max
+        ;;
+    arm | armv7) run cortex-a7 scalar qemu-arm -cpu cortex-a7 ;;
+    riscv64) run rv64 scalar qemu-riscv64 -cpu rv64 ;;
+    x86_64) run "this CPU" "$(sed -n 's/greedy: \(.*\) kernels.*/\1/p' "$out/here/kernels")" env ;;
     *) echo "qemu: $target has no runner" >&2; exit 1 ;;
     esac
 done

@@ -60,6 +60,19 @@ def test_piped_lines_get_one_line_each(
     assert capsys.readouterr().out.count("\n") == 3
 
 
+def test_words_to_the_program_work_in_a_pipe_too(
+    options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = io.TextIOWrapper(io.BytesIO(b"one\n/good\ntwo\n/undo\n/again\n/help\n"), "utf-8")
+    monkeypatch.setattr("sys.stdin", lines)
+    assert chat(options) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 6
+    assert said[1] == "felt as good" and said[3].startswith("taken back · ")
+    assert said[5] == "there are /again, /undo, /good and /bad"
+    assert shown(options, capsys)["turns"] == 3  # one, two, and one answered anew
+
+
 def test_fresh_keeps_nothing(options: list[str], home: Path) -> None:
     assert chat(options, "--fresh", "--once", "hello") == 0
     assert not (home / "data").exists()

@@ -90,6 +90,19 @@ def test_export_and_import_are_inverse(tmp_path: Path) -> None:
         assert [(c.text, c.strength, c.wall_s, c.is_pinned) for c in b.crystals()] == kept
 
 
+def test_importing_what_is_known_adds_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(lines(tmp_path, {"text": "a lamp"}, {"text": "A lamp "}, {"text": "一盏灯"}))
+    soul = ["--soul", str(tmp_path / "soul.db")]
+    for said in ("2 new crystals.", "0 new crystals."):
+        assert main(["memory", "import", path, *soul]) == 0
+        assert said in capsys.readouterr().out
+    assert main(["memory", "pin", "1", *soul]) == main(["memory", "list", *soul]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[2:] for line in listed] == [["pinned", "a", "lamp"], ["1.00", "一盏灯"]]
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +276,16 @@ def test_fork_may_use_the_model_of_its_parent(model_paths: dict[str, Path]) -> N
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reader, 1 << 16) == expected
+
+
+@pytest.mark.parametrize("cpu", _native.cpu_names())
+def test_a_model_outlives_its_file_being_cut_short(
+    cpu: str, model_paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARROT_CPU", cpu)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(model_paths["Q8_0"].read_bytes())
+    model = parrot.Model.open(path, threads=2)
+    logits = model.forward(TOKENS, model.new_state())
+    os.truncate(path, 0)  # a page of a mapped file that is no longer there is SIGBUS
+    assert np.array_equal(model.forward(TOKENS, model.new_state()), logits)

@@ -55,6 +55,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model.open(path, threads=1)
 
 
+def test_the_kernels_are_those_that_this_cpu_can_run() -> None:
+    path = Path("/proc/cpuinfo")
+    flags = set(path.read_text().split()) if path.exists() else set()
+    needs = {
+        "avx512": {"avx2", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni"},
+        "avx2": {"avx2", "f16c"},
+        "i8mm": {"i8mm"},
+        "dotprod": {"asimddp"},
+        "neon": {"asimd"},
+        "scalar": set(),
+    }
+    assert _native.cpu_names() == [name for name, need in needs.items() if need <= flags]
+
+
 def test_batch_refuses_a_state_beside_itself(model: Model) -> None:
     state = model.new_state()
     with pytest.raises(ValueError, match="no state may follow itself"):

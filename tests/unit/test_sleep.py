@@ -213,8 +213,8 @@ def test_sleep_on_the_command_line(
     assert main(["sleep", *life, "--diary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"nights": []}
     assert main(["sleep", *life]) == 0
-    assert capsys.readouterr().out == "1 turns today; 1 crystals kept, 0 merged.\n"
+    assert capsys.readouterr().out == "1 turn today; 1 crystal kept, 0 merged.\n"
     assert main(["sleep", *life, "--diary"]) == 0
-    assert "1 crystals kept" in capsys.readouterr().out
+    assert "1 crystal kept" in capsys.readouterr().out
     assert main(["sleep", *life, "--minutes", "0"]) == 2
     assert "--minutes: 0.0, expected 0 to 100000" in capsys.readouterr().err

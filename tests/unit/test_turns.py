@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from parrot.app.conversation import Conversation
 from parrot.app.dialogue import Dialogue, Watcher
 from parrot.app.ears import Ears, Heard
 from parrot.app.engine_thread import StepEngine
 from parrot.app.mouth import Mouth
 from parrot.base.audio import Samples, Sound
 from parrot.base.clock import ManualClock
-from parrot.base.errors import ConfigError, DeviceMissing, EngineError
+from parrot.base.errors import ConfigError, DeviceMissing
 from parrot.engine.model import Model
 from parrot.faces.speaker import SoundSpeaker
 from parrot.faces.voice import Voice
@@ -25,48 +26,7 @@ from parrot.senses.echo import EchoGuard
 from parrot.senses.microphone import BLOCK
 from parrot.senses.recognizer import check_length, is_looping
 from parrot.senses.vad import Endpointer, Hush, Patience
-
-LOUD = np.full(BLOCK, 0.2, np.float32)
-QUIET = np.zeros(BLOCK, np.float32)
-
-
-class ByLevel:
-    """A voice detector that takes whatever is loud for speech."""
-
-    def __init__(self) -> None:
-        self.n_asked = 0
-
-    def feed(self, block: Samples) -> float:
-        self.n_asked += 1
-        return 0.9 if block.max() > 0.1 else 0.1
-
-    def reset(self) -> None:
-        self.n_asked += 0
-
-
-class Counts:
-    """A recognizer that says how many tenths of a second were loud."""
-
-    languages = ("en",)
-
-    def recognize(self, samples: Samples, is_aborted: Callable[[], bool] | None = None) -> str:
-        n = round((samples > 0.1).sum() / 1600)
-        return f"loud {n}" if n else ""
-
-
-class Beep:
-    """A voice that beeps for a tenth of a second a word, and keeps what it was asked to say."""
-
-    languages = ("en",)
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def synthesize(self, text: str, language: str) -> Sound:
-        self.said.append(text)
-        if "fail" in text:
-            raise EngineError("beep: told to fail, expected a word; say another.")
-        return Sound(np.full(1600 * len(text.split()), 0.3, np.float32), 16_000)
+from tests.hardware.speech_doubles import LOUD, QUIET, Beep, ByLevel, Counts
 
 
 def feed(ears: Ears, blocks: list[Samples]) -> list[Heard]:
@@ -186,12 +146,13 @@ def test_nothing_is_spoken_after_hush() -> None:
     reply = mouth.begin()
     mouth.feed("First of all. ", reply)
     mouth.wait()
+    mouth.feed("Half of a", reply)
     mouth.hush()
-    mouth.feed("Second. Third. ", reply)
+    later = mouth.begin()
+    mouth.feed("Second. Third. A stale word ", reply)
     mouth.finish(reply)
     mouth.wait()
     n_before = len(speaker.sound.samples)
-    later = mouth.begin()
     mouth.feed("Another reply. ", later)
     mouth.finish(later)
     mouth.wait()
@@ -227,6 +188,51 @@ def test_a_speaker_that_is_away_does_not_end_the_talk() -> None:
     assert mouth.trouble and "plug it in" in mouth.trouble
 
 
+def test_text_does_not_wait_for_a_speaker_that_is_away() -> None:
+    back = threading.Event()
+
+    class Slow(SoundSpeaker):
+        def play(self, sound: Sound) -> bool:
+            if not back.wait(0.05):
+                raise DeviceMissing("aplay: the speaker does not answer; plug it in.", device="x")
+            return super().play(sound)
+
+    beep, slow = Beep(), Slow(16_000)
+    mouth = Mouth(Voice({"en": lambda: beep}), slow)
+    reply = mouth.begin()
+    mouth.feed("Is anybody there? ", reply)
+    mouth.wait()
+    begun = time.monotonic()
+    mouth.feed("One, and two, and three. " * 60, reply)  # 120 clauses, 6 s of waiting each in turn
+    assert time.monotonic() - begun < 3
+    back.set()
+    mouth.feed("Hello again. ", reply)
+    mouth.finish(reply)
+    mouth.wait()
+    mouth.close()
+    assert beep.said[-1] == "Hello again."
+    assert len(slow.sound.samples) > 0
+
+
+def test_volume_scales_and_speed_reaches_the_voice() -> None:
+    speeds = []
+
+    class Timed(Beep):
+        def synthesize(self, text: str, language: str, speed: float = 1.0) -> Sound:
+            speeds.append(speed)
+            return super().synthesize(text, language, speed)
+
+    speaker = SoundSpeaker(16_000)
+    mouth = Mouth(Voice({"en": Timed}), speaker)
+    mouth.volume, mouth.voice.speed = 0.5, 1.3
+    reply = mouth.begin()
+    mouth.feed("Hello there. ", reply)
+    mouth.wait()
+    mouth.close()
+    assert speeds == [1.3]
+    assert speaker.sound.samples.max() == pytest.approx(0.15)
+
+
 def test_text_of_a_language_without_a_voice_is_passed_over() -> None:
     mouth, beep, _ = open_mouth()
     reply = mouth.begin()
@@ -240,91 +246,127 @@ def test_text_of_a_language_without_a_voice_is_passed_over() -> None:
 # ---- the dialogue
 
 
-def open_dialogue(*, hands_free: bool) -> tuple[Dialogue, ManualClock, Beep, list[tuple[str, str]]]:
-    clock, events = ManualClock(), list[tuple[str, str]]()
-    companion = Companion(
-        Model.open(threads=1), Soul.in_memory(), clock, Manner(seed=3, max_bytes=60)
-    )
-    mouth, beep, _ = open_mouth()
-    watcher = Watcher(
-        partial=lambda text: events.append(("partial", text)),
-        heard=lambda text: events.append(("heard", text)),
-        piece=lambda text: events.append(("piece", text)),
-        trouble=lambda text: events.append(("trouble", text)),
-    )
-    ears = Ears(Endpointer(ByLevel()), Counts())
-    engine = StepEngine(companion, clock)
-    dialogue = Dialogue(ears, mouth, engine, watcher, hands_free=hands_free)
-    return dialogue, clock, beep, events
+class Party:
+    """A dialogue whose heard words are answered by a real parrot, in virtual time."""
 
+    def __init__(self, *, is_hands_free: bool) -> None:
+        self.clock, self.events = ManualClock(), list[tuple[str, str]]()
+        companion = Companion(
+            Model.open(threads=1), Soul.in_memory(), self.clock, Manner(seed=3, max_bytes=60)
+        )
+        self.talk = Conversation()
+        self.talk.engine = StepEngine(companion, self.clock)
+        mouth, self.beep, self.speaker = open_mouth()
+        self.talk.mouth = mouth
+        watcher = Watcher(
+            partial=lambda text: self.events.append(("partial", text)),
+            heard=self._heard,
+            interrupted=self.talk.stop,
+        )
+        ears = Ears(Endpointer(ByLevel()), Counts())
+        self.dialogue = Dialogue(
+            ears, mouth, watcher, lambda: self.talk.is_answering, is_hands_free=is_hands_free
+        )
 
-def run_on(dialogue: Dialogue, clock: ManualClock, blocks: list[Samples]) -> None:
-    for block in blocks:
-        clock.advance_ms(32)
-        dialogue.feed(block)
+    def _heard(self, text: str) -> None:
+        self.events.append(("heard", text))
+        if text:
+            self.talk.say(text)
 
+    def run(self, blocks: list[Samples]) -> None:
+        for block in blocks:
+            self.clock.advance_ms(32)
+            self.talk.engine.deliver()
+            self.dialogue.feed(block)
 
-def let_finish(dialogue: Dialogue, clock: ManualClock) -> None:
-    for _ in range(5_000):
-        if not dialogue.is_answering:
-            break
-        clock.advance_ms(32)
-        dialogue.deliver()
-        time.sleep(0.0005)
-    dialogue.engine.close()
-    dialogue.mouth.close()
+    def finish(self) -> None:
+        for _ in range(5_000):
+            if not self.dialogue.is_answering:
+                break
+            self.clock.advance_ms(32)
+            self.talk.engine.deliver()
+            time.sleep(0.0005)
+        self.talk.engine.close()
+        self.dialogue.mouth.close()
+
+    def heard(self) -> list[str]:
+        return [text for kind, text in self.events if kind == "heard"]
 
 
 def test_hands_free_an_utterance_is_answered_aloud() -> None:
-    dialogue, clock, beep, events = open_dialogue(hands_free=True)
-    run_on(dialogue, clock, [QUIET] * 10 + [LOUD] * 25 + [QUIET] * 25)
-    let_finish(dialogue, clock)
-    said = "".join(text for kind, text in events if kind == "piece")
-    assert [e for e in events if e[0] == "heard"] == [("heard", "loud 8")]
-    assert said and beep.said
-    assert ("partial", "loud 8") in events
+    party = Party(is_hands_free=True)
+    party.run([QUIET] * 10 + [LOUD] * 25 + [QUIET] * 25)
+    party.finish()
+    assert party.heard() == ["loud 8"]
+    assert party.talk.me.turns[-1].said and party.beep.said
+    assert ("partial", "loud 8") in party.events
 
 
 def test_the_owner_speaking_ends_the_reply_within_200_ms() -> None:
-    dialogue, clock, _, _ = open_dialogue(hands_free=True)
-    run_on(dialogue, clock, [LOUD] * 25 + [QUIET] * 20)
-    assert dialogue.engine.is_busy
-    n_blocks = 0
-    before = dialogue.mouth.begin()
-    while dialogue.mouth._reply == before and n_blocks < 100:
-        run_on(dialogue, clock, [LOUD])
+    party = Party(is_hands_free=True)
+    party.run([LOUD] * 25 + [QUIET] * 20)
+    assert party.talk.is_answering
+    n_blocks, mouth = 0, party.dialogue.mouth
+    before = mouth.begin()
+    while mouth._reply == before and n_blocks < 100:
+        party.run([LOUD])
         n_blocks += 1
     assert n_blocks * 32 <= 200 - 50  # the detector itself needs a block, the card's buffer some
-    let_finish(dialogue, clock)
+    party.finish()
 
 
-def test_push_to_talk_records_between_two_presses() -> None:
-    dialogue, clock, _, events = open_dialogue(hands_free=False)
-    run_on(dialogue, clock, [LOUD] * 20)  # not pressed: nothing is heard
-    dialogue.press()
-    assert dialogue.is_recording
-    run_on(dialogue, clock, [LOUD] * 25)
-    dialogue.press()
-    assert not dialogue.is_recording
-    let_finish(dialogue, clock)
-    assert [e for e in events if e[0] == "heard"] == [("heard", "loud 8")]
+def test_push_to_talk_records_between_press_and_send() -> None:
+    party = Party(is_hands_free=False)
+    party.run([LOUD] * 20)  # not pressed: nothing is heard
+    party.dialogue.press()
+    assert party.dialogue.is_recording
+    party.run([LOUD] * 25)
+    party.dialogue.send()
+    assert not party.dialogue.is_recording
+    party.finish()
+    assert party.heard() == ["loud 8"]
 
 
-def test_a_transcript_may_be_corrected_or_dropped() -> None:
-    dialogue, clock, _, events = open_dialogue(hands_free=False)
-    dialogue.edit = lambda text: {"loud 8": "hello", "loud 16": ""}[text]
-    for n_blocks in (25, 50):
-        dialogue.press()
-        run_on(dialogue, clock, [LOUD] * n_blocks)
-        dialogue.press()
-    let_finish(dialogue, clock)
-    assert [text for kind, text in events if kind == "heard"] == ["hello"]
+def test_a_recording_is_read_at_its_pauses_and_every_two_seconds() -> None:
+    party = Party(is_hands_free=False)
+    party.dialogue.press()
+    party.run([LOUD] * 25 + [QUIET] * 10 + [LOUD] * 80)
+    partials = [text for kind, text in party.events if kind == "partial"]
+    assert partials == ["loud 8", "loud 28"]
+    party.run([QUIET] * 20 + [LOUD] * 3)  # too short to open an utterance, and not lost
+    party.dialogue.send()
+    party.finish()
+    assert party.heard() == ["loud 35"]
 
 
-def test_silence_is_not_answered() -> None:
-    dialogue, clock, _, events = open_dialogue(hands_free=False)
-    dialogue.press()
-    run_on(dialogue, clock, [QUIET] * 10)
-    dialogue.press()
-    let_finish(dialogue, clock)
-    assert events == []
+def test_a_silence_that_was_read_is_not_read_again() -> None:
+    party = Party(is_hands_free=False)
+    party.dialogue.press()
+    party.run([LOUD] * 25 + [QUIET] * 30)
+    party.dialogue.ears.read = None  # type: ignore[assignment,method-assign]
+    party.dialogue.send()
+    party.finish()
+    assert party.heard() == ["loud 8"]
+
+
+def test_a_cancelled_recording_is_forgotten_and_a_long_one_is_sent() -> None:
+    party = Party(is_hands_free=False)
+    party.dialogue.press()
+    party.run([LOUD] * 25)
+    party.dialogue.cancel()
+    party.dialogue.send()
+    assert party.heard() == []
+    party.dialogue.press()
+    party.run([LOUD] * 700)  # 22 s
+    assert not party.dialogue.is_recording
+    party.finish()
+    assert party.heard() == ["loud 200"]
+
+
+def test_a_recording_of_silence_holds_no_words() -> None:
+    party = Party(is_hands_free=False)
+    party.dialogue.press()
+    party.run([QUIET] * 10)
+    party.dialogue.send()
+    party.finish()
+    assert party.events == [("heard", "")]
