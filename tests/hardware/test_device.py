@@ -211,7 +211,9 @@ def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Benc
         if cut == N_CUTS:
             break
         wait_face(bench, machine)
-        talk_until(bench, machine, time.monotonic() + chance.uniform(0, 15))
+        if cut % 2:  # every second one in the middle of a commit
+            bench.card.die_after(chance.randrange(1, 20))
+        talk_until(bench, machine, time.monotonic() + chance.uniform(0, 15) + 45 * (cut % 2))
         known = {turn["id"]: turn for turn in machine.turns()}
         n_lost += bench.cut_power()
     print(f"{N_CUTS} cuts, {len(known)} turns kept, {n_lost} unflushed writes lost or torn")
@@ -224,12 +226,12 @@ def wait_turns(machine: Machine, n: int) -> None:
 
 
 def talk_until(bench: Bench, machine: Machine, end: float) -> None:
-    """Say 你好 again and again on the serial pad until `end`, in the middle of whatever it is."""
-    while time.monotonic() < end:
+    """Say 你好 again and again on the serial pad until `end`, or until the card is dead."""
+    while time.monotonic() < end and not bench.card.is_dead:
         for key in NIHAO:
             machine.serial.sendall(key.encode())
             pause = min(0.4, max(end - time.monotonic(), 0))
             time.sleep(pause)
         n = len(machine.turns())
-        while time.monotonic() < end and len(machine.turns()) == n:
+        while time.monotonic() < end and len(machine.turns()) == n and not bench.card.is_dead:
             time.sleep(0.02)

@@ -118,6 +118,18 @@ def test_flushed_bytes_survive_a_cut_and_others_may_not() -> None:
     assert fates == {0, 512, 1024}  # not at all, torn, whole
 
 
+def test_dying_card_answers_nothing_after_its_last_write() -> None:
+    card = FickleCard(bytes(4096))
+    card.die_after(2)
+    card.write(0, b"a" * 512)
+    with pytest.raises(ConnectionResetError):
+        card.write(512, b"b" * 512)
+    assert card.is_dead
+    card.cut_power()
+    assert not card.is_dead
+    card.write(0, b"c" * 512)
+
+
 def test_card_is_served_over_the_network_protocol(tmp_path: Path) -> None:
     card = FickleCard(bytes(8192))
     server = CardServer(tmp_path / "card", card)

@@ -37,6 +37,7 @@ class FickleCard:
         self._pending: list[tuple[int, bytes]] = []
         self._chance, self._lock = random.Random(seed), threading.Lock()
         self.n_flushes = self.n_lost = 0
+        self._n_left: int | None = None  # writes until it dies
 
     @property
     def size(self) -> int:
@@ -50,6 +51,18 @@ class FickleCard:
         with self._lock:
             self._shown[offset : offset + len(data)] = data
             self._pending.append((offset, data))
+            if self._n_left is not None:
+                self._n_left -= 1
+            if self.is_dead:
+                raise ConnectionResetError("the card's power is gone")
+
+    def die_after(self, n_writes: int) -> None:
+        """Answer nothing from the n-th write on: its power fails in the middle of a commit."""
+        self._n_left = n_writes
+
+    @property
+    def is_dead(self) -> bool:
+        return self._n_left is not None and self._n_left <= 0
 
     def flush(self) -> None:
         with self._lock:
@@ -68,6 +81,7 @@ class FickleCard:
                 n_lost += n_kept < len(data)
             self._pending.clear()
             self._shown[:] = self._safe
+            self._n_left = None
             self.n_lost += n_lost
             return n_lost
 

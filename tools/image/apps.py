@@ -14,7 +14,10 @@ from tools.release import own_wheel, release_of, write_tree
 
 TARGET = "aarch64-linux-gnu"
 REQUIREMENTS = Path("board/requirements.txt")
-PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+PLATFORMS = (
+    "manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64",
+    "manylinux2014_aarch64",
+)  # fmt: skip
 NUMPY = "numpy==2.2.6"  # for systems that bring none; 24.10's and Debian 13's generation
 SOURCES = ("parrot", "native", "CMakeLists.txt", "pyproject.toml")
 

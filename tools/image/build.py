@@ -19,7 +19,7 @@ from tools.image.recipe import Recipe
 from tools.image.root import Package, base_root, compile_tree
 from tools.image.stage import listing_of, stage, stage_bare
 
-VOICE_WHEELS = ("onnxruntime==1.22.1", "soxr==0.5.0.post1")
+VOICE_WHEELS = ("onnxruntime==1.31.1", "soxr==1.1.0")
 TOOLS = ("mmdebstrap", "qemu-aarch64-static", "dpkg-deb", "systemd-sysusers", "mke2fs", "sfdisk",
          "mkfs.vfat", "mcopy", "bmaptool", "zstd", "modprobe", "depmod", "fdtput",
          "apt-get")  # fmt: skip
