@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/src/*.[ch] native/include/*.h native/python/*.c) CMakeLists.txt pyproject.toml
 
-.PHONY: run test test-train check cuda bench bench-peers golden fuzz qemu clean help
+.PHONY: run test test-train check cuda bench bench-peers golden fuzz qemu wheels clean help
 
 help:  ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,10 @@ test-train: $(VENV)/train.stamp  ## the tests that need PyTorch: trainer, and th
 
 qemu:  ## the C tests on other CPUs under qemu-user (needs ziglang and qemu-user)
 	@sh tests/native/qemu.sh
+
+wheels: $(VENV)/run.stamp  ## wheels and the C library for every target, built twice and compared, in dist
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[wheels]' 1>&2
+	@$(BIN)/python -m tools.wheels --twice --out dist $(ARGS)
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

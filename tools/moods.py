@@ -214,7 +214,8 @@ def run(args: argparse.Namespace) -> None:
     folder = engine.path.with_suffix(SUFFIX)
     if not args.measure:
         whole = [r for path in sorted(HAND.glob("*.jsonl")) for r in read_records(path)[0]]
-        talks = [record for record in whole if record.turns and record not in check]
+        kept = {frame(record) for record in check}
+        talks = [record for record in whole if record.turns and frame(record) not in kept]
         model, found = load_network(engine.path), places(engine, lines, talks, args.seed)
         for name in args.hormones:
             write(engine, train(model, name, found, args), folder / f"{name}.state")

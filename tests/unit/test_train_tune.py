@@ -16,7 +16,7 @@ from parrot.base.errors import CorruptError, FormatError  # noqa: E402
 from parrot.model.random_model import write_random_model  # noqa: E402
 from parrot.model.shape import Shape  # noqa: E402
 from tests.unit.train_world import write_jsonl  # noqa: E402
-from tools import adapt, prefer, tune  # noqa: E402
+from tools import adapt, moods, prefer, tune  # noqa: E402
 
 SHAPE = Shape.standard(n_layer=2, n_embd=64)
 TEXT = "\x00\x02Hello, parrot! 你好\x03\x06Here I am.\x03\x02Good\x03\x06".encode()
@@ -227,3 +227,36 @@ def test_too_few_pairs_and_a_strange_name_are_refused(
     nowhere = str(tmp_path / "no" / "x.lora")
     assert prefer.main([str(pairs), "--out", nowhere, "--model", str(path)]) == 1
     assert "expected a folder that is there" in capsys.readouterr().err
+
+
+def test_a_direction_makes_high_replies_likelier_one_way_and_low_ones_the_other(
+    path: Path,
+    engine: parrot.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(moods, "CONTEXTS", 1)
+    monkeypatch.setattr(moods, "CHECK_TALKS", 2)
+    args = ["stress", "--model", str(path), "--steps", "12", "--rate", "0.5"]
+    assert moods.main(args) == moods.main([*args, "--measure"]) == 0
+    trained, measured = map(json.loads, capsys.readouterr().out.splitlines())
+    assert trained == measured
+    assert trained["file"] == str(path.with_suffix(".moods") / "stress.state")
+    up, still, down = (trained[at] for at in ("+0.70", "+0.00", "-0.70"))
+    assert up["high"] < still["high"] and down["low"] < still["low"]
+    direction = engine.load_state(Path(trained["file"]))
+    shifts = direction.payload.reshape(2, -1)[:, : 2 * 64]
+    assert direction.position == 0 and direction.payload.any() and not shifts.any()
+
+
+def test_torch_and_the_engine_price_a_pushed_reply_alike(path: Path, engine: parrot.Model) -> None:
+    state = engine.new_state()
+    engine.forward(TEXT[:-1], state)
+    push = np.zeros((2, state.payload.size // 2), np.float32)
+    push[:, 2 * 64 :] = np.random.default_rng(1).normal(size=push[:, 2 * 64 :].shape)
+    reply = b"so be it\x03"
+    model = adapt.load_network(path)
+    wkv = torch.from_numpy(push[:, 2 * 64 :]).view(1, 2, 1, 64, 64)
+    with torch.no_grad():
+        nats = moods.costs(model, [state], wkv, [reply]).item() * len(reply)
+    assert nats == pytest.approx(moods.nats_of(engine, state, push.ravel(), reply), rel=1e-4)
