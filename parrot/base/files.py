@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from parrot.base.errors import FileError
 
+_PIECE = 1 << 20
 _HINTS = {
     errno.ENOSPC: "the disk is full; free some space and try again",
     errno.EDQUOT: "the quota is used up; free some space and try again",
@@ -84,7 +85,9 @@ def read_file(path: Path, size_max: int) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            blob = file.read(size_max + 1)
+            blob = bytearray()  # piece by piece: a read of size_max would take that much memory
+            while len(blob) <= size_max and (piece := file.read(min(_PIECE, size_max + 1))):
+                blob += piece
     except OSError as exc:
         raise file_error(path, exc, "read") from exc
     if len(blob) > size_max:
@@ -93,4 +96,4 @@ def read_file(path: Path, size_max: int) -> bytes:
             "this is not the file meant here.",
             path=path,
         )
-    return blob
+    return bytes(blob)

@@ -211,6 +211,8 @@ def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Benc
         if cut == N_CUTS:
             break
         wait_face(bench, machine)
+        while cut == 0 and not machine.turns():
+            talk_until(bench, machine, time.monotonic() + 10)
         if cut % 2:  # every second one in the middle of a commit
             bench.card.die_after(chance.randrange(1, 20))
         talk_until(bench, machine, time.monotonic() + chance.uniform(0, 15) + 45 * (cut % 2))

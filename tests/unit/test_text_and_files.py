@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def test_disk_that_refuses_is_named_with_what_to_do(
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(FileError, match=f"a.state: cannot be written: .*{words}.*; "):
         replace_file(tmp_path / "a.state", b"x")
+
+
+def test_small_file_costs_no_memory_for_what_it_might_have_held(tmp_path: Path) -> None:
+    (tmp_path / "a.state").write_bytes(b"x" * 3_000_000)
+    tracemalloc.start()
+    try:
+        assert len(read_file(tmp_path / "a.state", 1 << 30)) == 3_000_000
+        assert tracemalloc.get_traced_memory()[1] < 16_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_read_file_refuses_what_is_larger_than_it_may_be(tmp_path: Path) -> None:
