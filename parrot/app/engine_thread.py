@@ -49,7 +49,10 @@ class Engine(Protocol):
         """End the present job at its next piece, and drop those that wait."""
 
     def deliver(self) -> bool:
-        """Call back for all that happened since; say whether anything did."""
+        """Call back for all that happened since; say whether anything did.
+
+        Raises what no job expects, a bug or MemoryError: whoever runs the loop ends of it.
+        """
 
     def close(self) -> None: ...
 
@@ -95,6 +98,17 @@ class EngineThread:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._live()
+        except Exception as exc:
+            fault = exc  # a bug, or no memory: the program ends of it, on the loop's thread
+
+            def fail() -> None:
+                raise fault
+
+            self._news.put(fail)
+
+    def _live(self) -> None:
         try:
             companion = self._wake(self._waking)
         except ParrotError as exc:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+import pytest
+
 from parrot.app.engine_thread import EngineThread, Job
 from parrot.base.clock import SystemClock
 from parrot.base.errors import ConfigError, ParrotError
@@ -77,4 +79,20 @@ def test_a_parrot_that_cannot_wake_says_why_to_every_job() -> None:
         deliver_until(engine, lambda: len(ends) == 2)
         assert all("bring one" in str(end) for end in ends)
     finally:
+        engine.close()
+
+
+def test_what_nobody_expects_ends_the_program_on_the_loops_thread() -> None:
+    def no_memory(abort: Abort) -> Companion:
+        raise MemoryError("a state of 1 GiB")
+
+    def bug(companion: Companion, abort: Abort) -> Iterator[object]:
+        yield 1 // 0
+
+    asleep = EngineThread(no_memory, lambda error: None)
+    awake = EngineThread(wake, lambda error: None)
+    awake.submit(Job(bug))
+    for engine, expected in ((asleep, MemoryError), (awake, ZeroDivisionError)):
+        with pytest.raises(expected):
+            deliver_until(engine, lambda: False)
         engine.close()
