@@ -10,7 +10,7 @@ NATIVE := $(wildcard native/src/*.[ch] native/include/*.h native/python/*.c) CMa
 .PHONY: run test test-train check cuda bench bench-peers golden fuzz qemu wheels device-test clean help
 
 help:  ## say what each target does
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: $(VENV)/run.stamp  ## talk with the parrot
 	@$(BIN)/parrot chat $(ARGS)

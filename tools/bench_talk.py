@@ -7,6 +7,7 @@ python -m tools.bench_talk memory auto    resident memory, everything open and u
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -135,6 +136,17 @@ def memory(language: str) -> dict[str, object]:
     return facts
 
 
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("latency", "memory"))
+    parser.add_argument("language", choices=("en", "zh", "auto"))
+    args = parser.parse_args(argv)
+    print(json.dumps((latency if args.what == "latency" else memory)(args.language)))
+    return 0
+
+
 if __name__ == "__main__":
-    kind, language = sys.argv[1:]
-    print(json.dumps({"latency": latency, "memory": memory}[kind](language)))
+    sys.exit(main())
