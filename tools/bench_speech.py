@@ -168,7 +168,9 @@ def note(out: Path, kind: str, **facts: object) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     kinds = ("accuracy", "plain", "speed", "latency", "memory", "idle", "noise", "plot")
     parser.add_argument("what", nargs="+", choices=kinds)
     parser.add_argument("--out", type=Path, required=True)
