@@ -90,7 +90,7 @@ def _gpu(args: argparse.Namespace) -> str:
     from parrot.engine.model import Model
 
     if not library_path().exists():
-        return "not used; where there is one of NVIDIA: make cuda, then --device cuda"
+        return "not used; where there is an NVIDIA one: make cuda, then --device cuda"
     device = args.device if args.device.startswith("cuda") else "cuda"
     about = CudaModel(Model.open(args.model, threads=1).path, device).describe()
     return (
