@@ -38,7 +38,7 @@ TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 _SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
 _IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth",
               "eight": "eighth", "nine": "ninth", "twelve": "twelfth"}  # fmt: skip
-_MONTHS = [
+MONTHS = [
     "January",
     "February",
     "March",
@@ -169,7 +169,7 @@ def _date(match: re.Match[str], language: str) -> str:
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return match[0].replace("-", " ").replace("/", " ")
     if language == "en":
-        return f"{_MONTHS[month - 1]} {english_ordinal(day)}, {english_year(year)}"
+        return f"{MONTHS[month - 1]} {english_ordinal(day)}, {english_year(year)}"
     digits = "".join(_DIGITS[int(digit)] for digit in match[1])
     return f"{digits}年{mandarin_number(month)}月{mandarin_number(day)}日"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from parrot.faces.spoken_text import ONES, TENS
+from parrot.faces.spoken_text import MONTHS, ONES, TENS
 from tools.school import world
 from tools.school.document import Document, finish
 from tools.school.grammar import Teller
@@ -15,20 +15,6 @@ WORDS_EN = [*ONES, "twenty"]
 DIGITS_ZH = "零一二三四五六七八九十"
 DAYS_EN = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DAYS_ZH = [f"星期{c}" for c in "一二三四五六天"]
-MONTHS_EN = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
 LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -47,7 +33,7 @@ def spell(number: int, lang: str) -> str:
 
 def month(index: int, lang: str) -> str:
     """The name of month 1 to 12."""
-    return MONTHS_EN[index - 1] if lang == "en" else spell(index, "zh") + "月"
+    return MONTHS[index - 1] if lang == "en" else spell(index, "zh") + "月"
 
 
 def weekday(index: int, lang: str) -> str:
