@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[train]'")
 
 import parrot  # noqa: E402
 from tests.unit.train_world import write_recipe, write_shards  # noqa: E402

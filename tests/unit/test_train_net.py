@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[train]'")
 
 from parrot.model.convert import checkpoint_dims, checkpoint_shape, checkpoint_source  # noqa: E402
 from parrot.model.reference import Reference  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[train]'")
 
 from parrot.base.errors import (  # noqa: E402
     ConfigError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[train]'")
 
 import parrot  # noqa: E402
 from parrot.base.errors import CorruptError, FormatError  # noqa: E402

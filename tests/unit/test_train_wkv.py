@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install parrot[train]")
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[train]'")
 
 from tools import wkv  # noqa: E402
 
