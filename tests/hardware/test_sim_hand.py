@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from parrot.app.assemble import PINYIN_PATH
 from parrot.app.conversation import TIRED
 from parrot.app.screens import ChatScreen, HomeScreen
 from parrot.app.screens_compose import ComposeScreen
@@ -147,7 +146,6 @@ def test_random_keys_on_a_bad_bus_break_nothing_and_none_is_lost(model: Model) -
     assert seen["panel_back_ms_max"] <= 2_000
 
 
-@pytest.mark.skipif(not PINYIN_PATH.exists(), reason="parrot/assets/pinyin.bin is not built")
 def test_nihao_is_typed_with_nine_keys_and_answered(sim: SimHand) -> None:
     sim.tap("64426")
     assert isinstance(sim.hand.screen, ComposeScreen)
@@ -161,7 +159,6 @@ def test_nihao_is_typed_with_nine_keys_and_answered(sim: SimHand) -> None:
     assert is_glass_right(sim)
 
 
-@pytest.mark.skipif(not PINYIN_PATH.exists(), reason="parrot/assets/pinyin.bin is not built")
 def test_learned_word_is_kept_in_the_soul(sim: SimHand) -> None:
     sim.tap("64426#")
     composer = sim.hand.desk.composer
