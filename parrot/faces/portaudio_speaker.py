@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import time
-
 from parrot.base.audio import Sound
-from parrot.base.errors import DeviceError
 from parrot.base.portaudio import PortAudioStream
-from parrot.faces.speaker import RETRY_S, TRIES
+from parrot.faces.speaker import insist
 
 _PIECE_S = 0.02
 
@@ -19,19 +16,11 @@ class PortAudioSpeaker:
     def __init__(self, name: str = "") -> None:
         self._name = name
         self._is_stopped = False
+        self._at = 0  # sample of the present sound, kept when the card goes away
 
     def play(self, sound: Sound) -> bool:
-        at, tries = 0, 0
-        while not self._is_stopped:
-            try:
-                at = self._feed(sound, at)
-                return not self._is_stopped
-            except DeviceError:
-                tries += 1
-                if tries == TRIES or self._is_stopped:
-                    raise
-                time.sleep(RETRY_S)
-        return False
+        self._at = 0
+        return insist(lambda: self._feed(sound), lambda: self._is_stopped)
 
     def stop(self) -> None:
         self._is_stopped = True
@@ -42,16 +31,15 @@ class PortAudioSpeaker:
     def close(self) -> None:
         self.stop()
 
-    def _feed(self, sound: Sound, at: int) -> int:
-        """Play `sound` from sample `at`; return how far it came. Raises: DeviceError."""
+    def _feed(self, sound: Sound) -> None:
+        """Play what is left of `sound`. Raises: DeviceError, with `_at` where the card got to."""
         stream = PortAudioStream("Output", self._name, sound.rate_hz)
         size = int(sound.rate_hz * _PIECE_S)
         try:
-            while at < len(sound.samples) and not self._is_stopped:
-                stream.write(sound.samples[at : at + size].tobytes())
-                at += size
+            while self._at < len(sound.samples) and not self._is_stopped:
+                stream.write(sound.samples[self._at : self._at + size].tobytes())
+                self._at += size
             if not self._is_stopped:
                 stream.finish()
         finally:
             stream.close()
-        return at

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +24,25 @@ _PIECE_S = 0.02
 _PIPE_BYTES = 4096  # the kernel's default of 64 kB is more than a second of speech
 _LATENCY_S = 0.1  # of aplay's buffer: what was written but not yet heard
 RETRY_S = 0.5
-TRIES = 5  # of one sound, when the card goes away: voice is back within 3 s
+_TRIES = 5  # of one sound, when the card goes away: voice is back within 3 s
+
+
+def insist(feed: Callable[[], None], is_stopped: Callable[[], bool]) -> bool:
+    """Feed a card that may go away and come back; say whether all was heard, not stopped.
+
+    Raises: DeviceError of the last try.
+    """
+    tries = 0
+    while not is_stopped():
+        try:
+            feed()
+            return not is_stopped()
+        except DeviceError:
+            tries += 1
+            if tries == _TRIES or is_stopped():
+                raise
+            time.sleep(RETRY_S)
+    return False
 
 
 class Speaker(Protocol):
@@ -80,18 +99,9 @@ class Aplay:
         self._at = 0  # byte of the present sound, kept over a restart
 
     def play(self, sound: Sound) -> bool:
-        raw, tries = pcm16(sound.samples), 0
+        raw = pcm16(sound.samples)
         self._at = 0
-        while not self._is_stopped:
-            try:
-                self._feed(raw, sound.rate_hz)
-                return not self._is_stopped
-            except DeviceError:
-                tries += 1
-                if tries == TRIES or self._is_stopped:
-                    raise
-                time.sleep(RETRY_S)
-        return False
+        return insist(lambda: self._feed(raw, sound.rate_hz), lambda: self._is_stopped)
 
     def stop(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from parrot.app import speech_organs
 from parrot.app.speech_organs import open_microphone, open_speaker, portaudio_name
 from parrot.base.audio import Sound
-from parrot.base.errors import DeviceMissing
+from parrot.base.errors import DeviceError, DeviceMissing
+from parrot.faces import portaudio_speaker
 from parrot.faces.portaudio_speaker import PortAudioSpeaker
 from parrot.faces.speaker import Aplay
 from parrot.senses.microphone import Arecord
@@ -56,7 +58,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(DeviceMissing, match=r"pip install 'parrot-companion\[sound\]'"):
         PortAudioMicrophone().read()
-    monkeypatch.setattr("parrot.faces.portaudio_speaker.RETRY_S", 0)
+    monkeypatch.setattr("parrot.faces.speaker.RETRY_S", 0)
     with pytest.raises(DeviceMissing, match="expected for the speaker"):
         PortAudioSpeaker().play(Sound(np.zeros(10, np.float32), 16_000))
 
@@ -95,3 +97,33 @@ def test_sound_goes_through_portaudio_both_ways(tmp_path: Path) -> None:
     assert "python -m sounddevice" in lines[4]
     said = np.frombuffer(out.read_bytes(), np.float32)
     assert (said == 0.25).sum() == 16_000
+
+
+class LooseStream:
+    """A card whose plug is pulled at the third piece of the first stream."""
+
+    heard: ClassVar[list[bytes]] = []
+    n_streams = 0
+
+    def __init__(self, kind: str, name: str, rate_hz: int) -> None:
+        LooseStream.n_streams += 1
+
+    def write(self, piece: bytes) -> None:
+        if LooseStream.n_streams == 1 and len(self.heard) == 2:
+            raise DeviceError("sounddevice: gone; plug it in.", device="speaker")
+        self.heard.append(piece)
+
+    def finish(self) -> None:
+        assert self.heard
+
+    def close(self) -> None:
+        assert LooseStream.n_streams <= 2
+
+
+def test_a_card_that_comes_back_plays_what_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portaudio_speaker, "PortAudioStream", LooseStream)
+    monkeypatch.setattr("parrot.faces.speaker.RETRY_S", 0)
+    samples = np.arange(4_000, dtype=np.float32)
+    assert PortAudioSpeaker("bird").play(Sound(samples, 16_000))
+    assert b"".join(LooseStream.heard) == samples.tobytes()
+    assert LooseStream.n_streams == 2
