@@ -47,8 +47,8 @@ from tools.adapt import (
 )
 from tools.corpus import frame
 from tools.corpus_read import Record, read_records
+from tools.machine import pick_machine
 from tools.replies import held_out
-from tools.train import pick_machine
 
 FILE_BYTES_MAX = 64 << 20
 HELD_EVERY = 5

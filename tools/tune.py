@@ -38,7 +38,7 @@ from tools.adapt import (
 )
 from tools.corpus import frame
 from tools.corpus_read import read_records
-from tools.train import pick_machine
+from tools.machine import pick_machine
 
 ROW = 384  # bytes of talk in a row, about: a persona must last over several turns
 ROWS = 4
