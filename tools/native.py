@@ -19,9 +19,9 @@ SOURCES = Path(__file__).parent / "kernels"
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
 # what passes between matrix products: the type named here, computed with in float or double
 DEFINES = {
-    torch.float64: ("-DREAL=double",),
-    torch.float32: ("-DREAL=float",),
-    torch.bfloat16: ("-DREAL=float", "-DIO_BF16"),
+    torch.float64: ("-DREAL=double", "-DLANES=8"),
+    torch.float32: (),
+    torch.bfloat16: ("-DIO_BF16",),
 }
 
 

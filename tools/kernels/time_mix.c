@@ -17,6 +17,7 @@
 
 #define DECAY ((REAL)-0.60653065971263342)  // -exp(-1/2): the fastest decay is exp(DECAY) = 0.545
 #define NORM_EPS ((REAL)64e-5)              // of the group norm, as published for heads of 64
+#define AHEAD 4                             // bytes between asking for a row and reading it
 #define UNIT_EPS ((REAL)1e-12)              // below which a key has no direction
 
 enum { W0, A0, V0, K_K, K_A, R_K, LN_W, LN_B, N_PARAMS };
@@ -39,6 +40,17 @@ static struct head head_of(const REAL *params, int H, int h) {
     struct head z;
     for (int i = 0; i < N_PARAMS; i++) z.p[i] = params + ((size_t)i * H + h) * N;
     return z;
+}
+
+// A head's part of a row is two to four lines, a whole row from the next: no cache foresees that.
+static inline void fetch(const void *x, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)x + i);
+}
+
+static void fetch_streams(const struct streams *x, size_t o) {
+    const io *const all[] = {x->r, x->k, x->v, x->wp, x->ap, x->vp, x->first, x->g};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]) fetch(all[i] + o, N * sizeof(io));
 }
 
 static void open_gates(struct gates *restrict z, const struct streams *x, size_t o, const struct head *head) {
@@ -113,6 +125,7 @@ void time_mix_forward(const struct sizes *size, const struct streams *x, const R
             size_t o = base + t * stride;
             struct gates *z = &two[t & 1], *next = &two[~t & 1];
             open_gates(next, x, t + 1 < T ? o + stride : o, &head);
+            if (t + AHEAD < T) fetch_streams(x, o + AHEAD * stride);
             if (t % WKV_SPAN == 0) transpose(m->kept + ((size_t)bh * spans + t / WKV_SPAN) * N * N, (REAL *)st);
             for (int q = 0; q < Q; q++) ((vec *)(m->sa + o))[q] = sa[q];
             step(st, z->r, z->w, z->k, z->v, z->b, next->a, sa, m->y + o);
@@ -194,7 +207,14 @@ struct room {
 
 static void span_back(struct room *room, const struct streams *x, const struct memory *m, const io *dout,
                       const struct gradients *d, size_t base, size_t stride, int n, const struct head *head, REAL *dp) {
-    for (int t = 0; t < n; t++) open_gates(&room->z[t], x, base + t * stride, head);
+    for (int t = 0; t < n; t++) {
+        size_t o = base + t * stride;
+        if (t + AHEAD < n) fetch_streams(x, o + AHEAD * stride);
+        fetch(dout + o, N * sizeof(io));
+        fetch(m->y + o, N * sizeof(REAL));
+        fetch(m->sa + o, N * sizeof(REAL));
+        open_gates(&room->z[t], x, o, head);
+    }
     for (int t = 0; t < n - 1; t++) {
         struct gates *z = &room->z[t];
         struct inputs in = {z->r, z->w, z->k, z->v, z->a, z->b, m->sa + base + t * stride, NULL};

@@ -10,22 +10,26 @@
 
 #define EPS ((REAL)1e-5)  // of the layer norm
 
-struct sizes { int B, T, C, n; };  // n mixes
+struct sizes { int B, T, C, n; };  // C in whole vectors; n mixes
 
-// z: the normed row of x. Returns the mean and 1 / deviation in `stat`.
-static void norm(REAL *restrict z, const REAL *restrict x, const REAL *restrict gamma, const REAL *restrict beta, int C, REAL *stat) {
-    REAL sum = 0, square = 0;
-    for (int c = 0; c < C; c++) sum += x[c];
-    sum /= C;
-    for (int c = 0; c < C; c++) square += (x[c] - sum) * (x[c] - sum);
-    square = square / C + EPS;
-    stat[0] = sum;
-    stat[1] = 1 / (sizeof(REAL) == 4 ? sqrtf((float)square) : (REAL)sqrt(square));
-    for (int c = 0; c < C; c++) z[c] = (x[c] - sum) * stat[1] * gamma[c] + beta[c];
+// z: the normed row of x, once its mean and 1 / deviation are known.
+static void norm_again(REAL *z, const REAL *x, const REAL *gamma, const REAL *beta, int C, const REAL *stat) {
+    for (int c = 0; c < C; c += LANES)
+        *(vec *)(z + c) = (*(const vec *)(x + c) - stat[0]) * stat[1] * *(const vec *)(gamma + c) + *(const vec *)(beta + c);
 }
 
-static void norm_again(REAL *restrict z, const REAL *restrict x, const REAL *restrict gamma, const REAL *restrict beta, int C, const REAL *stat) {
-    for (int c = 0; c < C; c++) z[c] = (x[c] - stat[0]) * stat[1] * gamma[c] + beta[c];
+// The same from the start; mean and 1 / deviation go to `stat`.
+static void norm(REAL *z, const REAL *x, const REAL *gamma, const REAL *beta, int C, REAL *stat) {
+    avec sum = {0}, square = {0};
+    for (int c = 0; c < C; c += LANES) sum += *(const vec *)(x + c);
+    stat[0] = sum_lanes(sum) / C;
+    for (int c = 0; c < C; c += LANES) {
+        avec d = *(const vec *)(x + c) - stat[0];
+        square += d * d;
+    }
+    REAL variance = sum_lanes(square) / C + EPS;
+    stat[1] = 1 / (sizeof(REAL) == 4 ? sqrtf((float)variance) : (REAL)sqrt(variance));
+    norm_again(z, x, gamma, beta, C, stat);
 }
 
 // x, x_new: [B, T, C]; delta the same, or NULL; shift, shift_out: [B, C], z of the byte before the first, of the last.
@@ -40,38 +44,39 @@ void token_mix_forward(const struct sizes *size, const REAL *x, const io *delta,
         memcpy(before, shift + (size_t)b * C, sizeof(REAL) * C);
         for (int t = 0; t < T; t++) {
             size_t row = (size_t)b * T + t, o = row * C;
-            REAL *restrict sum = x_new + o;
+            REAL *sum = x_new + o, z[C];
             if (delta)
-                for (int c = 0; c < C; c++) sum[c] = x[o + c] + from_io(delta[o + c]);
+                for (int c = 0; c < C; c += LANES) *(vec *)(sum + c) = *(const vec *)(x + o + c) + load_io(delta + o + c);
             else
                 memcpy(sum, x + o, sizeof(REAL) * C);
-            REAL z[C];
             norm(z, sum, params, params + C, C, stat + row * 2);
-            for (int i = 0; i < size->n; i++) {
-                const REAL *restrict mu = params + (size_t)(i + 2) * C;
-                io *restrict to = out + i * all + o;
-                for (int c = 0; c < C; c++) to[c] = to_io(z[c] + (before[c] - z[c]) * mu[c]);
+            for (int c = 0; c < C; c += LANES) {
+                avec now = *(const vec *)(z + c), d = *(const vec *)(before + c) - now;
+                for (int i = 0; i < size->n; i++)
+                    store_io(out + i * all + o + c, now + d * *(const vec *)(params + (size_t)(i + 2) * C + c));
+                *(vec *)(before + c) = now;
             }
-            memcpy(before, z, sizeof(REAL) * C);
         }
     }
 }
 
 // The gradient of one row's z becomes that of its x (added to dx_new) and of gamma and beta.
-static void norm_back(const REAL *restrict dz, const REAL *restrict x, const REAL *stat, const REAL *restrict gamma,
-                      const REAL *restrict dx_new, REAL *restrict dx, REAL *restrict dparams, int C) {
-    REAL sum = 0, dot = 0;
-    for (int c = 0; c < C; c++) {
-        REAL unit = (x[c] - stat[0]) * stat[1], d = dz[c] * gamma[c];
+static void norm_back(const REAL *dz, const REAL *x, const REAL *stat, const REAL *gamma, const REAL *dx_new, REAL *dx,
+                      REAL *dparams, int C) {
+    avec sum = {0}, dot = {0};
+    for (int c = 0; c < C; c += LANES) {
+        avec unit = (*(const vec *)(x + c) - stat[0]) * stat[1], d = *(const vec *)(dz + c);
+        *(vec *)(dparams + c) += d * unit;
+        *(vec *)(dparams + C + c) += d;
+        d *= *(const vec *)(gamma + c);
         sum += d;
         dot += d * unit;
-        dparams[c] += dz[c] * unit;
-        dparams[C + c] += dz[c];
     }
-    sum /= C;
-    dot /= C;
-    for (int c = 0; c < C; c++)
-        dx[c] = dx_new[c] + stat[1] * (dz[c] * gamma[c] - sum - (x[c] - stat[0]) * stat[1] * dot);
+    REAL mean = sum_lanes(sum) / C, along = sum_lanes(dot) / C;
+    for (int c = 0; c < C; c += LANES) {
+        avec unit = (*(const vec *)(x + c) - stat[0]) * stat[1], d = *(const vec *)(dz + c) * *(const vec *)(gamma + c);
+        *(vec *)(dx + c) = *(const vec *)(dx_new + c) + stat[1] * (d - mean - unit * along);
+    }
 }
 
 // x: x_new of the forward pass. dout: n pointers to [B, T, C]. dx: [B, T, C]; ddelta: the same in IO, or NULL.
@@ -91,22 +96,29 @@ void token_mix_backward(const struct sizes *size, const REAL *x, const REAL *shi
                 norm_again(before, x + o - C, params, params + C, C, stat + (row - 1) * 2);
             else
                 memcpy(before, shift + (size_t)b * C, sizeof before);
-            memcpy(dz, later, sizeof later);
-            memset(later, 0, sizeof later);
-            for (int i = 0; i < size->n; i++) {
-                const REAL *restrict mu = params + (size_t)(i + 2) * C;
-                REAL *restrict dmu = dp + (size_t)(i + 2) * C;
-                const io *restrict from = dout[i] + o;
-                for (int c = 0; c < C; c++) {
-                    REAL d = from_io(from[c]), share = d * mu[c];
-                    dz[c] += d - share;
-                    later[c] += share;
-                    dmu[c] += d * (before[c] - z[c]);
+            size_t ahead = o >= 4 * (size_t)C ? o - 4 * (size_t)C : 0;  // rows come backwards, which caches do not foresee
+            for (int c = 0; c < C; c += 32) {
+                for (int i = 0; i < size->n; i++) __builtin_prefetch(dout[i] + ahead + c);
+                __builtin_prefetch(x + ahead + c);
+                __builtin_prefetch(x + ahead + c + 16);
+                __builtin_prefetch(dx_new + ahead + c);
+                __builtin_prefetch(dx_new + ahead + c + 16);
+            }
+            for (int c = 0; c < C; c += LANES) {
+                avec here = *(const vec *)(later + c), back = {0}, d = *(const vec *)(before + c) - *(const vec *)(z + c);
+                for (int i = 0; i < size->n; i++) {
+                    size_t at = (size_t)(i + 2) * C + c;
+                    avec from = load_io(dout[i] + o + c), share = from * *(const vec *)(params + at);
+                    here += from - share;
+                    back += share;
+                    *(vec *)(dp + at) += from * d;
                 }
+                *(vec *)(dz + c) = here;
+                *(vec *)(later + c) = back;
             }
             norm_back(dz, x + o, stat + row * 2, params, dx_new + o, dx + o, dp, C);
             if (ddelta)
-                for (int c = 0; c < C; c++) ddelta[o + c] = to_io(dx[o + c]);
+                for (int c = 0; c < C; c += LANES) store_io(ddelta + o + c, *(const vec *)(dx + o + c));
             memcpy(z, before, sizeof before);
         }
     }
