@@ -10,6 +10,8 @@ that holds the gradients against PyTorch's own.
 from __future__ import annotations
 
 import ctypes
+import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ class TokenMix(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, delta, shift, params, flow):
         B, T, C = x.shape
-        n = len(params) - 2
+        n, shift = len(params) - 2, shift.contiguous()
         size = sizes(B, T, C, n)
         total, last = torch.empty_like(x), shift.new_empty(B, C)
         out, stat = x.new_empty(n, B, T, C, dtype=flow), x.new_empty(B, T, 2)
@@ -70,7 +72,7 @@ class TimeMixCore(torch.autograd.Function):
     @staticmethod
     def forward(ctx, state, params, r, k, v, wp, ap, vp, first, g):
         B, T, C = r.shape
-        H = C // HEAD
+        H, state = C // HEAD, state.contiguous()
         size = sizes(B, T, H)
         streams = (r, k, v, wp, ap, vp, first, g)
         out, last = torch.empty_like(r), torch.empty_like(state)
@@ -154,6 +156,11 @@ def block(
 def _flow(x: Tensor) -> torch.dtype:
     """The type that matrix products have here: autocast's, or that of x."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def fastest(model: Model) -> Callable[[Tensor, list[LayerState]], tuple]:
+    """How to compute `model(tokens, state)` where its parameters lie."""
+    return model if model.emb.weight.is_cuda else functools.partial(forward, model)
 
 
 def forward(

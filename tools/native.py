@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 SOURCES = Path(__file__).parent / "kernels"
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC")
 # what passes between matrix products: the type named here, computed with in float or double
 DEFINES = {
     torch.float64: ("-DREAL=double", "-DLANES=8"),
@@ -42,13 +42,19 @@ def library(name: str, dtype: torch.dtype) -> ctypes.CDLL:
     target = home / f"{name}-{key.hexdigest()[:16]}.so"
     if not target.exists():
         home.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}")
-        whole = [*command, "-o", str(partial), "-lm"]
-        done = subprocess.run(whole, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{name}: {compiler} failed: {done.stderr.strip()[:500]}")
+        partial, code = (target.with_suffix(f".{os.getpid()}{end}") for end in ("", ".o"))
+        _run([*command, "-c", "-o", str(code)])
+        # Linked without -ffast-math, which would make the whole process flush denormal numbers.
+        _run([compiler, "-shared", "-fopenmp", str(code), "-o", str(partial), "-lm"])
+        code.unlink()
         partial.replace(target)
     return ctypes.CDLL(str(target))
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[:500]}; see tools/kernels.")
 
 
 def _cpu() -> str:

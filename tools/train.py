@@ -14,7 +14,6 @@ length, not the network. Ctrl-C pauses it: the step is ended and a checkpoint wr
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import math
 import shutil
@@ -87,8 +86,7 @@ class Trainer:
         if (out / "last.safetensors").exists():
             self._resume(out / "last.safetensors")
         self._remember()
-        on_cpu = machine.device == "cpu"
-        self.forward = functools.partial(fused.forward, self.model) if on_cpu else self.model
+        self.forward = fused.fastest(self.model)
         if machine.compile:
             for block in self.model.blocks:
                 block.compile(dynamic=False)
@@ -339,6 +337,7 @@ def main(argv: list[str] | None = None) -> int:
         machine = pick_machine(args.device, args.precision, args.compile)
         args.out.mkdir(parents=True, exist_ok=True)
         keep_memory()
+        torch.set_flush_denormal(True)  # a fading state passes through numbers that are dear
         with ranks.ranks(machine.device) as place:
             trainer = Trainer(recipe, args.data, args.out, machine, place, args.weights)
             with signals() as stop:

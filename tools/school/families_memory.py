@@ -51,6 +51,13 @@ class Lesson(Memory):
             return coined(value, teller.rng, teller.heldout)
         return value
 
+    def before(self, fact: Fact) -> Fact:
+        """The same fact as it was told first; what is woven in later is what holds now."""
+        row = next(r for r in self.teller.book.tables["fact"] if r.name == fact.kind)
+        while str(value := self.value(row, fact.owner)) == str(fact.value):
+            continue
+        return Fact(fact.kind, fact.owner, value)
+
     def weave(self, facts: list[Fact]) -> None:
         """One turn of memory: what the companion once said, a line each."""
         mark = len(self.teller.turns)
@@ -89,16 +96,15 @@ def woven(lang: str, rng: random.Random, heldout: bool) -> Document:
     if rng.random() < 0.4:
         memory.chat(1)
     for _ in range(rng.choices((1, 2, 3), (3, 2, 1))[0]):
-        fresh = [memory.invent()]
-        memory.facts += fresh
-        if rng.random() < 0.35:
+        fresh: list[Fact] = []
+        for _ in range(rng.choices((1, 2, 3), (5, 3, 2))[0]):
             fresh.append(memory.invent())
-            memory.facts.append(fresh[1])
-        rng.shuffle(fresh)
-        memory.weave(fresh)
+            memory.facts.append(fresh[-1])
+        before = [memory.before(fresh[-1])] if rng.random() < 0.15 else []
+        memory.weave(before + fresh)
         use = rng.random()
-        if use < 0.75:
-            memory.ask(rng.choice(fresh))
+        if before or use < 0.75:
+            memory.ask(fresh[-1] if before else rng.choice(fresh))
         elif use < 0.85:
             memory.ask_untold()
         else:
