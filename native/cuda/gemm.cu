@@ -39,11 +39,16 @@ __device__ inline void fetch_x(const pt_gemm &g, int first, int n_rows, int k, f
     for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
         int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
         const float *at = g.x + (size_t)row * g.W.n_in + column;
-        float four[4];
-        for (int j = 0; j < 4; j++) {
-            four[j] = row < n_rows && column + j < g.W.n_in ? at[j] : 0.0f;
+        mine[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (row >= n_rows || column >= g.W.n_in) continue;
+        if (g.W.n_in % 4 == 0) {  // every row then begins at 16 bytes, and ends with a whole four
+            mine[i] = *(const float4 *)at;
+        } else {
+            mine[i].x = at[0];
+            if (column + 1 < g.W.n_in) mine[i].y = at[1];
+            if (column + 2 < g.W.n_in) mine[i].z = at[2];
+            if (column + 3 < g.W.n_in) mine[i].w = at[3];
         }
-        mine[i] = make_float4(four[0], four[1], four[2], four[3]);
     }
 }
 
@@ -242,4 +247,10 @@ int pt_gemm_cuda(const pt_stream &on, pt_gemms *gemms, int n_rows) {
     // Few rows: small tiles, so that every multiprocessor has one. Many: large ones, which read less.
     return n_rows <= 256 ? launch_tiles<32, 64>(on, &halves, n_rows)
                          : launch_tiles<64, 128>(on, &halves, n_rows);
+}
+
+void pt_gemm_kernels(pt_kernels *list) {
+    list->add((const void *)gemm_kernel<32, 64>);
+    list->add((const void *)gemm_kernel<64, 128>);
+    list->add((const void *)exact_kernel);
 }

@@ -190,3 +190,13 @@ int pt_wide_ends_cuda(const pt_stream &on, const float *x, const int *rows, int 
                       const float *weight, const float *bias, float *out) {
     return pt_launch(on, wide_ends_kernel, dim3(n), SCRATCH_SIZE, x, rows, C, weight, bias, out);
 }
+
+void pt_wide_kernels(pt_kernels *list) {
+    list->add((const void *)wide_norm_kernel);
+    list->add((const void *)wide_flush_kernel);
+    list->add((const void *)wide_heads_kernel);
+    list->add((const void *)wide_out_kernel);
+    list->add((const void *)wide_wkv_kernel<1>);
+    list->add((const void *)wide_wkv_kernel<2>);
+    list->add((const void *)wide_ends_kernel);
+}
