@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parrot import _native
-from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
+from parrot.base.errors import Aborted, ConfigError, DeviceMissing, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.cuda import CudaModel, CudaState, Speech
 from parrot.engine.cuda_library import SAY_MAX
@@ -273,6 +273,9 @@ class Model:
                 if held > 0:
                     yield piece[:held]
                 piece = piece[held:]
+        except DeviceMissing:
+            is_closed = True  # nothing more can be lived
+            raise
         finally:
             if not is_closed:
                 self.forward(self._ids_of(stop), state)
@@ -304,6 +307,9 @@ class Model:
                 if not sampler.utf8_need():
                     yield piece
                     piece = b""
+        except DeviceMissing:
+            is_closed = True  # nothing more can be lived
+            raise
         finally:
             if not is_closed:
                 self.forward(self._ids_of(stop), state)
@@ -382,7 +388,7 @@ class Model:
     @staticmethod
     def _advance(states: tuple[State, ...], counts: NDArray[np.int32], n_done: int) -> None:
         for state, count in zip(states, counts.tolist(), strict=True):
-            lived = min(count, n_done)
+            lived = count if count < n_done else n_done
             state.position += lived
             state.logits = None
             n_done -= lived
