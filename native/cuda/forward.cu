@@ -329,19 +329,22 @@ int lay_out(parrot_cuda *cuda, const int32_t *tokens, parrot_cuda_state *const *
     return PARROT_OK;
 }
 
-int live_one(parrot_cuda *cuda) {
+int launch_one(parrot_cuda *cuda) {
     *cuda->call = {};
     cuda->call->payload = cuda->rows[0].payload;
     cuda->call->token = cuda->tokens[0];
-    int err = replay(cuda, cuda->step, launch_step, 1);
-    return err ? err : (int)cudaStreamSynchronize(cuda->on.stream);
+    return replay(cuda, cuda->step, launch_step, 1);
 }
 
-int live_batch(parrot_cuda *cuda, size_t n) {
+// A byte of each of several lives, all logits of which fit.
+bool is_batch(const parrot_cuda *cuda, const extent &of, size_t n_ends) {
+    return of.n > 1 && of.n == of.n_runs && n_ends == of.n && of.n <= cuda->n_logits_max;
+}
+
+int launch_lives(parrot_cuda *cuda, size_t n) {
     cudaGraphExec_t exec = NULL;
     int err = cuda->flags & PARROT_CUDA_PLAIN ? 0 : batch_graph(cuda, n, &exec);
-    if (!err) err = replay(cuda, exec, launch_batch, n);
-    return err ? err : (int)cudaStreamSynchronize(cuda->on.stream);
+    return err ? err : replay(cuda, exec, launch_batch, n);
 }
 
 // Rows of any runs; logits leave in slices of what fits.
@@ -425,14 +428,12 @@ int parrot_cuda_forward(parrot_cuda *cuda, const int32_t *tokens, parrot_cuda_st
     }
     if (err) return err;
     if (which == PARROT_LOGITS_NONE) n_ends = 0;
-    const size_t n = of.n;
-    const bool is_batch = n == n_states && n_ends == n && n <= cuda->n_logits_max;
-    int launch = n == 1 ? live_one(cuda)
-                 : is_batch ? live_batch(cuda, n) : live_rows(cuda, of, n_ends, logits);
+    const bool is_whole = of.n == 1 || is_batch(cuda, of, n_ends);  // logits come in one piece
+    int launch = of.n == 1 ? launch_one(cuda)
+                 : is_whole ? launch_lives(cuda, of.n) : live_rows(cuda, of, n_ends, logits);
+    if (!launch && is_whole) launch = (int)cudaStreamSynchronize(cuda->on.stream);
     if (launch) return pt_cuda_fail(cuda, launch, "living", fault);
-    if ((n == 1 && n_ends == 1) || (n > 1 && is_batch)) {
-        memcpy(logits, cuda->logits, n * V * sizeof(float));
-    }
+    if (is_whole && n_ends > 0) memcpy(logits, cuda->logits, n_ends * V * sizeof(float));
     return PARROT_OK;
 }
 
@@ -513,23 +514,49 @@ double parrot_cuda_copy_bandwidth(parrot_cuda *cuda, size_t size) {
     return best_us > 0.0 ? 2.0 * (double)size / best_us * 1e6 : 0.0;
 }
 
-double parrot_cuda_steps_us(parrot_cuda *const *rotated, parrot_cuda_state *const *states,
-                            size_t n_rotated, size_t n) {
-    parrot_cuda *first = rotated[0];
+// What forward launches for the rows laid out, up to the first logits that it would wait for.
+static int launch_laid(parrot_cuda *cuda, const extent &of, size_t n_ends) {
+    if (of.n == 1) return launch_one(cuda);
+    if (is_batch(cuda, of, n_ends)) return launch_lives(cuda, of.n);
+    int err = wide_body(cuda, of);
+    return err ? err : wide_logits(cuda, 0, n_ends < cuda->n_logits_max ? n_ends : cuda->n_logits_max);
+}
+
+// All models launch into the first one's stream, between whose events they run.
+static int launch_in_turn(parrot_cuda *const *rotated, const extent *of, const size_t *n_ends,
+                          size_t n_rotated, size_t n, cudaEvent_t begun, cudaEvent_t ended) {
+    const cudaStream_t stream = rotated[0]->on.stream;
+    int err = 0;
+    for (size_t i = 0; i < n + n_rotated && !err; i++) {  // one round to warm up
+        parrot_cuda *cuda = rotated[i % n_rotated];
+        const cudaStream_t own = cuda->on.stream;
+        if (i == n_rotated) err = (int)cudaEventRecord(begun, stream);
+        cuda->on.stream = cuda->alone.stream = stream;
+        if (!err) err = launch_laid(cuda, of[i % n_rotated], n_ends[i % n_rotated]);
+        cuda->on.stream = cuda->alone.stream = own;
+    }
+    if (!err) err = (int)cudaEventRecord(ended, stream);
+    return err ? err : (int)cudaStreamSynchronize(stream);
+}
+
+double parrot_cuda_forward_us(parrot_cuda *const *rotated, size_t n_rotated,
+                              parrot_cuda_state *const *states, const int32_t *tokens,
+                              const int32_t *counts, size_t n_states, size_t n) {
+    enum { ROTATED_MAX = 64 };
+    extent of[ROTATED_MAX];
+    size_t n_ends[ROTATED_MAX];
     cudaEvent_t begun = NULL, ended = NULL;
-    if (pt_cuda_enter(first, NULL)) return 0.0;
+    if (n_rotated < 1 || n_rotated > ROTATED_MAX || n < 1) return 0.0;
     for (size_t i = 0; i < n_rotated; i++) {
-        *rotated[i]->call = {};
-        rotated[i]->call->payload = states[i]->payload;
+        parrot_cuda *cuda = rotated[i];
+        if (pt_cuda_enter(cuda, NULL) || lay_out(cuda, tokens, states + i * n_states, counts, n_states,
+                                                 false, &of[i], &n_ends[i], NULL)) {
+            return 0.0;
+        }
     }
     int err = (int)cudaEventCreate(&begun);
     if (!err) err = (int)cudaEventCreate(&ended);
-    for (size_t i = 0; i < n + n_rotated && !err; i++) {  // one round to warm up
-        if (i == n_rotated) err = (int)cudaEventRecord(begun, first->on.stream);
-        if (!err) err = (int)cudaGraphLaunch(rotated[i % n_rotated]->step, first->on.stream);
-    }
-    if (!err) err = (int)cudaEventRecord(ended, first->on.stream);
-    if (!err) err = (int)cudaStreamSynchronize(first->on.stream);
+    if (!err) err = launch_in_turn(rotated, of, n_ends, n_rotated, n, begun, ended);
     double us = err ? 0.0 : elapsed_us(begun, ended) / (double)n;
     cudaEventDestroy(begun);
     cudaEventDestroy(ended);

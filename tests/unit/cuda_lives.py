@@ -39,6 +39,11 @@ TINY = Shape(
     n_layer=2, n_embd=32, head_size=16, n_ffn=64, n_vocab=256,
     rank_w=4, rank_a=4, rank_v=4, rank_g=4,
 )  # fmt: skip
+# The smallest there is, for long replies.
+LEAST = Shape(
+    n_layer=1, n_embd=16, head_size=16, n_ffn=16, n_vocab=256,
+    rank_w=1, rank_a=1, rank_v=1, rank_g=1,
+)  # fmt: skip
 
 _MADE = {
     "odd": (ODD, TensorType.F32),
@@ -48,6 +53,7 @@ _MADE = {
     "F16": (SMALL, TensorType.F16),
     "Q8_0": (SMALL, TensorType.Q8_0),
     "talk": (TINY, TensorType.F32),
+    "least": (LEAST, TensorType.F32),
     # One whole head of 64 and no layer after it, for looking at stages.
     "stages": (Shape.standard(1, 64), TensorType.Q8_0),
 }

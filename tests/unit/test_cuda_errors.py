@@ -59,8 +59,8 @@ def test_no_library_but_another_file(
 
 
 def test_library_of_another_version(path: Path, gpu: pytest.MonkeyPatch) -> None:
-    gpu.setattr(cuda_library, "VERSION", 2)
-    with pytest.raises(DeviceMissing, match="interface 1, expected 2; build it again"):
+    gpu.setattr(cuda_library, "VERSION", 3)
+    with pytest.raises(DeviceMissing, match="interface 2, expected 3; build it again"):
         Model.open(path, device="cuda")
 
 

@@ -14,7 +14,7 @@ from parrot.engine import cuda_library
 from parrot.engine.cuda import CudaModel, CudaState, Life, Speech
 from parrot.engine.generate import Abort, Sampling, new_sampler
 from parrot.engine.model import Model
-from tests.unit.cuda_lives import ON_GPU, TOKENS, both, emulated_only, handles
+from tests.unit.cuda_lives import ON_GPU, TOKENS, both, emulated_only, handles, kl_nats
 
 pytestmark = pytest.mark.usefixtures("cuda_library")
 
@@ -37,6 +37,41 @@ def test_a_life_moves_between_gpu_and_cpu(cuda_paths: dict[str, Path], tmp_path:
     assert isinstance(back, CudaState)
     expected = cpu.forward(TOKENS[8:9], alone)
     assert np.abs(gpu.forward(TOKENS[8:9], back) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("grown_on", ["cpu", "gpu"])
+def test_512_greedy_bytes_are_the_same_after_moving(
+    grown_on: str, cuda_paths: dict[str, Path]
+) -> None:
+    cpu, gpu = both(cuda_paths["least"])
+    home, abroad = (cpu, gpu) if grown_on == "cpu" else (gpu, cpu)
+    life = home.new_state()
+    home.forward(b"grown at home, ", life)
+    moved = abroad.state_from_bytes(life.to_bytes())
+    said = [
+        b"".join(model.generate(state, b"and on", temperature=0, max_bytes=512, stop=b""))
+        for model, state in ((home, life), (abroad, moved))
+    ]
+    assert said[0] == said[1] and len(said[0]) > 500
+    assert life.position == moved.position
+    assert np.abs(life.payload - moved.payload).max() < 1e-4
+
+
+@pytest.mark.parametrize("grown_on", ["cpu", "gpu"])
+def test_a_quantised_life_loses_nothing_by_moving(
+    grown_on: str, cuda_paths: dict[str, Path]
+) -> None:
+    cpu, gpu = both(cuda_paths["Q8_0"])
+    home, abroad = (cpu, gpu) if grown_on == "cpu" else (gpu, cpu)
+    life = home.new_state()
+    home.forward(TOKENS[:40], life)
+    moved = abroad.state_from_bytes(life.to_bytes())
+    for at in range(40, 100, 20):
+        part = TOKENS[at : at + 20]
+        expected = home.forward(part, life, every=True)
+        assert kl_nats(expected, abroad.forward(part, moved, every=True)) < 1e-4
+    for token in TOKENS[100:108]:
+        assert kl_nats(home.forward([token], life), abroad.forward([token], moved)) < 1e-4
 
 
 def test_an_untouched_state_comes_back_bit_for_bit(cuda_paths: dict[str, Path]) -> None:
