@@ -42,6 +42,7 @@ PREFILL_LEN = 1024
 COPIES_MAX = 24
 COPY_SIZE = 1 << 30
 SHAPE_MAX_S = 150.0
+STEPS, BATCH_STEPS, PREFILLS, REPLY_LEN = 200, 20, 10, 1000  # of one timing
 # Numbers to reach on an H100: (shape, key, at least).
 WANTED = [
     ("L", "decode_hot_per_s", 5_000.0),
@@ -134,9 +135,9 @@ def state_ms(model: Model) -> tuple[float, float]:
 def measure_decode(model: Model, others: list[CudaModel], row: dict[str, Any]) -> None:
     cuda = model.cuda
     assert cuda is not None
-    row["decode_hot_us"] = device_us([cuda], 1, 1, 200)
+    row["decode_hot_us"] = device_us([cuda], 1, 1, STEPS)
     row["decode_hot_per_s"] = 1e6 / row["decode_hot_us"]
-    row["decode_cold_us"] = device_us([cuda, *others], 1, 1, 200)
+    row["decode_cold_us"] = device_us([cuda, *others], 1, 1, STEPS)
     read = row["bytes_per_token"] / (row["decode_cold_us"] * 1e-6)
     row["copy_share"] = read / row["copy_per_s"]
 
@@ -145,8 +146,8 @@ def measure_batches(model: Model, others: list[CudaModel], row: dict[str, Any]) 
     cuda, tokens = model.cuda, [i % 256 for i in range(max(BATCHES))]
     assert cuda is not None
     for n in BATCHES:
-        row[f"batch_{n}_per_s"] = n / (1e-6 * device_us([cuda], n, 1, 20))
-        row[f"batch_{n}_cold_per_s"] = n / (1e-6 * device_us([cuda, *others], n, 1, 20))
+        row[f"batch_{n}_per_s"] = n / (1e-6 * device_us([cuda], n, 1, BATCH_STEPS))
+        row[f"batch_{n}_cold_per_s"] = n / (1e-6 * device_us([cuda, *others], n, 1, BATCH_STEPS))
         states = [model.new_state() for _ in range(n)]
         step = seconds(lambda n=n, states=states: model.forward_batch(tokens[:n], states), 0.3)
         row[f"batch_{n}_host_per_s"] = n / step
@@ -155,14 +156,14 @@ def measure_batches(model: Model, others: list[CudaModel], row: dict[str, Any]) 
 def measure_prefill(model: Model, others: list[CudaModel], row: dict[str, Any]) -> None:
     cuda, tokens, state = model.cuda, [i % 256 for i in range(PREFILL_LEN)], model.new_state()
     assert cuda is not None
-    row["prefill_per_s"] = PREFILL_LEN / (1e-6 * device_us([cuda], 1, PREFILL_LEN, 10))
-    cold = device_us([cuda, *others], 1, PREFILL_LEN, 10)
+    row["prefill_per_s"] = PREFILL_LEN / (1e-6 * device_us([cuda], 1, PREFILL_LEN, PREFILLS))
+    cold = device_us([cuda, *others], 1, PREFILL_LEN, PREFILLS)
     row["prefill_cold_per_s"] = PREFILL_LEN / (1e-6 * cold)
     row["prefill_host_per_s"] = PREFILL_LEN / seconds(lambda: model.forward(tokens, state), 0.3)
 
 
 def measure_reply(model: Model, others: list[CudaModel], row: dict[str, Any]) -> None:
-    row["reply_per_s"] = reply_per_s(model, 1000)
+    row["reply_per_s"] = reply_per_s(model, REPLY_LEN)
 
 
 def measure_states(model: Model, others: list[CudaModel], row: dict[str, Any]) -> None:
@@ -214,8 +215,7 @@ def measure_ours(path: Path, row: dict[str, Any]) -> None:
 def measure(name: str, folder: Path, has_peer: bool) -> dict[str, Any]:
     path, row = folder / f"{name}.gguf", {"shape": name}
     if not path.exists():
-        write_repeating_model(path.with_suffix(".part"), ALL[name], TensorType.Q8_0)
-        path.with_suffix(".part").rename(path)  # only whole ones are used again
+        write_repeating_model(path, ALL[name], TensorType.Q8_0)
     measure_ours(path, row)
     if has_peer:
         attempt(row, "peer", lambda: measure_peer(path, row))
@@ -258,7 +258,7 @@ def table(rows: list[dict[str, Any]], left_out: list[str]) -> list[str]:
             f"| {figure(row, 'decode_hot_us', '.0f')} / {figure(row, 'decode_cold_us', '.0f')} "
             f"| {figure(row, 'copy_share', '.0%')} | {figure(row, 'reply_per_s', ',.0f')} "
             f"| {figure(row, 'peer_us', ',.0f')} | {figure(row, 'times_peer', '.1f')} "
-            f"| {batches} | {figure(row, 'batch_256_host_per_s', ',.0f')} "
+            f"| {batches} | {figure(row, f'batch_{BATCHES[-1]}_host_per_s', ',.0f')} "
             f"| {figure(row, 'prefill_per_s', ',.0f')} / "
             f"{figure(row, 'prefill_cold_per_s', ',.0f')} "
             f"| {figure(row, 'prefill_host_per_s', ',.0f')} "

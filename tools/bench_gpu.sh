@@ -27,8 +27,8 @@ mkdir -p "$work/bench" "$out" || exit 1
 
 # The extension by hand: pip would want its build tools from the network.
 build_extension() {
-    if $PYTHON -c 'import parrot._native' 2>/dev/null; then return; fi
-    include=$($PYTHON -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+    if "$PYTHON" -c 'import parrot._native' 2>/dev/null; then return; fi
+    include=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
     CC=${CC:-cc} sh tests/native/build.sh "$work/native" -O3
     ${CC:-cc} -shared -fPIC -O2 -fvisibility=hidden -I"$include" -Inative/include \
         native/python/_native.c "$work/native/libparrot.a" -Wl,--exclude-libs,ALL -lpthread -lm \
@@ -45,11 +45,11 @@ build() {
         -DCMAKE_CUDA_ARCHITECTURES="${ARCH:-${found:-native}}" -DCMAKE_CUDA_FLAGS="-Xptxas -v"
     cmake --build "$work/cmake" --target parrot_cuda -j "$(nproc)"
     cp "$work/cmake/libparrot_cuda.so" "$PARROT_CUDA"
-    $PYTHON -c 'from parrot.engine.cuda_library import load_library; print(load_library())'
+    "$PYTHON" -c 'from parrot.engine.cuda_library import load_library; print(load_library())'
 }
 
 run_tests() {
-    $PYTHON -m pytest -q -ra -W default tests/unit/test_cuda.py tests/unit/test_cuda_lives.py \
+    "$PYTHON" -m pytest -q -ra -W default tests/unit/test_cuda.py tests/unit/test_cuda_lives.py \
         tests/unit/test_cuda_gpu.py --durations=10
 }
 
@@ -58,14 +58,14 @@ under_sanitizer() { # TOOL OPTIONS...
     tool=$1
     shift
     compute-sanitizer --tool "$tool" --target-processes all --error-exitcode 9 --print-limit 50 "$@" \
-        $PYTHON -m pytest -q -W default tests/unit/test_cuda_gpu.py -k every_kernel
+        "$PYTHON" -m pytest -q -W default tests/unit/test_cuda_gpu.py -k every_kernel
     echo "$tool: no reports"
 }
 
 # The summary needs only what is in the file of lines: a bench that is cut off has a table all the same.
 bench() {
     # shellcheck disable=SC2086 # an option and its value
-    $PYTHON -m tools.bench_gpu --out "$work/bench" --seconds "${STEP_LIMIT:-3600}" \
+    "$PYTHON" -m tools.bench_gpu --out "$work/bench" --seconds "${STEP_LIMIT:-3600}" \
         ${SHAPES:+--shapes $SHAPES}
 }
 
@@ -100,7 +100,7 @@ summarise() {
         if [ -s "$work/bench/bench_gpu.jsonl" ]; then
             cp "$work/bench/bench_gpu.jsonl" "$out/bench_gpu.jsonl"
             # shellcheck disable=SC2086 # an option and its value
-            $PYTHON -m tools.bench_gpu --out "$work/bench" --table ${SHAPES:+--shapes $SHAPES} 2>&1
+            "$PYTHON" -m tools.bench_gpu --out "$work/bench" --table ${SHAPES:+--shapes $SHAPES} 2>&1
         fi
         cat "$work/steps.txt"
     } >"$out/summary.txt"
@@ -152,12 +152,12 @@ for wanted in "$@"; do
 done
 for wanted in "$@"; do
     case $wanted in
-    build) step build 200 build ;;
+    build) step build 150 build ;;
     test) step test 150 test ;;
-    bench) step bench 300 bench ;;
+    bench) step bench 220 bench ;;
     sanitize)
-        step memcheck 120 sanitize
-        step racecheck 120 sanitize
+        step memcheck 100 sanitize
+        step racecheck 100 sanitize
         ;;
     esac
 done

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parrot.engine.cuda import Life
+from parrot.engine.cuda import CudaModel, Life
 from parrot.engine.model import Model
 from parrot.model.codec import TensorType
 from parrot.model.random_model import write_random_model
@@ -71,8 +71,8 @@ def both(path: Path) -> tuple[Model, Model]:
     return Model.open(path, threads=1), Model.open(path, device="cuda:0")
 
 
-def handles(lives: list[Life]) -> np.ndarray:
-    """Return lives as the library's calls take them."""
+def handles(lives: list[Life] | list[CudaModel]) -> np.ndarray:
+    """Return lives or models as the library's calls take them."""
     return np.array([life.handle.value for life in lives], np.uintp)
 
 
