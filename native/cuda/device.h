@@ -45,7 +45,10 @@ struct pt_call {
 };
 
 // ---- starting while the kernel before still runs (programmatic dependent launch, sm_90 and later).
-// Before pt_wait nothing may be touched that another kernel writes: only weights are prefetched.
+// Before pt_wait nothing may be touched that another kernel writes: only weights are prefetched. The
+// trigger comes first: the next kernel may then begin, and waits for this one's end, which waits for the
+// end of the one before. Pointers have no __restrict__: a compiler that knows they are alone may read
+// them through the cache that is not told of what the kernel before has just written.
 
 __device__ inline void pt_wait() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// y = x W^T for many rows, on the tensor cores: weights (F16, or Q8_0 made F16 on the way) and rows meet
-// as f16, sums are f32. F32 weights keep every bit of theirs and go through ordinary multiply-adds.
+// y = x W^T for many rows, on the tensor cores, which multiply f16 and sum f32. One f16 of a number has
+// 11 bits, and a deep model makes 1e-4 nats a byte of what that loses: so a number goes as two, the
+// nearest f16 and the f16 nearest to what is missing, 22 bits in all; of the four products the one of
+// both rests is left out. F16 weights are whole in the first: two products. F32 weights keep every bit of
+// theirs and go through ordinary multiply-adds.
 //
 // A block is a tile of BM rows by BN outputs, its 8 warps a grid of 16 x 16 pieces; K is walked in steps of
-// 64, the next step's loads in flight while this one is multiplied. Rounding x and W to 11 bits costs
-// about 1e-7 nats a byte, far below what int8 activations cost (docs/cuda.md); |x| above 65,504 / pre is
-// clamped, NaN stays NaN.
+// 32, the next step's loads in flight while this one is multiplied. |x| above 131,008 / pre is clamped,
+// NaN stays NaN.
 #include "kernels.h"
 
 #include <mma.h>
 
 namespace wmma = nvcuda::wmma;
 
-enum { BK = 64, LEAD = BK + 8, PIECE = 16 };  // 8 halves of padding keep rows in different banks
+enum { BK = 32, LEAD = BK + 8, PIECE = 16 };  // 8 halves of padding keep rows in different banks
 
 __device__ inline __half to_half(float x) {
     const float largest = 65504.0f;
     return __float2half_rn(x > largest ? largest : x < -largest ? -largest : x);
+}
+
+// x as a sum of two.
+__device__ inline void put_halves(float x, __half *high, __half *low) {
+    *high = to_half(x);
+    *low = to_half(x - __half2float(*high));
 }
 
 // The product and the tile of outputs that this block belongs to.
@@ -53,15 +61,15 @@ __device__ inline void fetch_x(const pt_gemm &g, int first, int n_rows, int k, f
 }
 
 template <int ROWS>
-__device__ inline void put_x(const float4 *mine, float pre, __half *tile) {
+__device__ inline void put_x(const float4 *mine, float pre, __half *high, __half *low) {
 #pragma unroll
     for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
-        __half *to = tile + row * LEAD + threadIdx.x % QUADS * 4;
-        to[0] = to_half(mine[i].x * pre);
-        to[1] = to_half(mine[i].y * pre);
-        to[2] = to_half(mine[i].z * pre);
-        to[3] = to_half(mine[i].w * pre);
+        const int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+        const int at = row * LEAD + threadIdx.x % QUADS * 4;
+        put_halves(mine[i].x * pre, high + at, low + at);
+        put_halves(mine[i].y * pre, high + at + 1, low + at + 1);
+        put_halves(mine[i].z * pre, high + at + 2, low + at + 2);
+        put_halves(mine[i].w * pre, high + at + 3, low + at + 3);
     }
 }
 
@@ -91,22 +99,26 @@ __device__ inline void fetch_w(const pt_weight &W, int first, int k, raw_four *m
 }
 
 template <int ROWS>
-__device__ inline void put_w(const raw_four *mine, int type, __half *tile) {
+__device__ inline void put_w(const raw_four *mine, int type, __half *high, __half *low) {
 #pragma unroll
     for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
-        __half *to = tile + row * LEAD + threadIdx.x % QUADS * 4;
+        const int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+        const int at = row * LEAD + threadIdx.x % QUADS * 4;
         if (type == PT_SOURCE_F16) {
-            memcpy(to, &mine[i].bits, 4 * sizeof(__half));
+            memcpy(high + at, &mine[i].bits, 4 * sizeof(__half));
             continue;
         }
         for (int j = 0; j < 4; j++) {
-            to[j] = __float2half_rn(mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j));
+            put_halves(mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j), high + at + j,
+                       low + at + j);
         }
     }
 }
 
 // ---- the product
+
+typedef wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> piece_x;
+typedef wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major> piece_w;
 
 template <int BM, int BN>
 __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, int n_rows) {
@@ -116,7 +128,8 @@ __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, 
     constexpr int M = AREA_M / PIECE, N = AREA_N / PIECE;
     static_assert(M >= 1 && N >= 1, "a warp owns at least one piece");
     PT_SHARED(shared);
-    __half *tile_x = (__half *)shared, *tile_w = tile_x + BM * LEAD;
+    __half *x_high = (__half *)shared, *x_low = x_high + BM * LEAD;
+    __half *w_high = x_low + BM * LEAD, *w_low = w_high + BN * LEAD;
     int first_out;
     const int i = my_gemm(gemms, BN, &first_out), first_row = (int)blockIdx.y * BM;
     const pt_gemm &g = gemms.of[i];
@@ -132,8 +145,8 @@ __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, 
     pt_wait();
     fetch_x<BM>(g, first_row, n_rows, 0, x_mine);
     for (int k = 0; k < g.W.n_pad; k += BK) {
-        put_x<BM>(x_mine, g.pre, tile_x);
-        put_w<BN>(w_mine, g.W.type, tile_w);
+        put_x<BM>(x_mine, g.pre, x_high, x_low);
+        put_w<BN>(w_mine, g.W.type, w_high, w_low);
         __syncthreads();
         if (k + BK < g.W.n_pad) {
             fetch_x<BM>(g, first_row, n_rows, k + BK, x_mine);
@@ -141,21 +154,26 @@ __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, 
         }
 #pragma unroll
         for (int at = 0; at < BK; at += PIECE) {
-            wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> a[M];
-            wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major> b[N];
+            piece_x x[M], x_rest[M];
             for (int m = 0; m < M; m++) {
-                wmma::load_matrix_sync(a[m], tile_x + (m0 + m * PIECE) * LEAD + at, LEAD);
+                const int from = (m0 + m * PIECE) * LEAD + at;
+                wmma::load_matrix_sync(x[m], x_high + from, LEAD);
+                wmma::load_matrix_sync(x_rest[m], x_low + from, LEAD);
             }
             for (int n = 0; n < N; n++) {
-                wmma::load_matrix_sync(b[n], tile_w + (n0 + n * PIECE) * LEAD + at, LEAD);
-            }
-            for (int m = 0; m < M; m++) {
-                for (int n = 0; n < N; n++) wmma::mma_sync(sums[m][n], a[m], b[n], sums[m][n]);
+                const int from = (n0 + n * PIECE) * LEAD + at;
+                piece_w w;
+                wmma::load_matrix_sync(w, w_high + from, LEAD);
+                for (int m = 0; m < M; m++) wmma::mma_sync(sums[m][n], x_rest[m], w, sums[m][n]);
+                for (int m = 0; m < M; m++) wmma::mma_sync(sums[m][n], x[m], w, sums[m][n]);
+                if (g.W.type == PT_SOURCE_F16) continue;
+                wmma::load_matrix_sync(w, w_low + from, LEAD);
+                for (int m = 0; m < M; m++) wmma::mma_sync(sums[m][n], x[m], w, sums[m][n]);
             }
         }
         __syncthreads();
     }
-    float *tile_y = shared;  // the tiles of x and W are done with
+    float *tile_y = shared;  // the tiles of x and W have been read
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) {
             wmma::store_matrix_sync(tile_y + (m0 + m * PIECE) * BN + n0 + n * PIECE, sums[m][n], BN,
@@ -221,8 +239,8 @@ static int share(pt_gemms *g, int width) {
 
 template <int BM, int BN>
 static int launch_tiles(const pt_stream &on, pt_gemms *g, int n_rows) {
-    const size_t tiles = (size_t)(BM + BN) * LEAD * sizeof(__half), sums = (size_t)BM * BN * 4;
-    static_assert(BM * BN * 4 <= 48 << 10 && (BM + BN) * LEAD * 2 <= 48 << 10, "without asking");
+    const size_t tiles = (size_t)(BM + BN) * LEAD * 2 * sizeof(__half), sums = (size_t)BM * BN * 4;
+    static_assert(BM * BN * 4 <= 48 << 10 && (BM + BN) * LEAD * 4 <= 48 << 10, "without asking");
     return pt_launch(on, gemm_kernel<BM, BN>, dim3(share(g, BN), (n_rows + BM - 1) / BM),
                      tiles > sums ? tiles : sums, *g, n_rows);
 }

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.usefixtures("cuda_library")
 # ---- the oracle
 
 
-@pytest.mark.parametrize("name", ["odd", "head128", "F32"])
-def test_inv4_f32_logits_are_those_of_the_oracle(name: str, cuda_paths: dict[str, Path]) -> None:
+# Whatever the weights: with one f16 a number, tensor cores would be 4e-3 away.
+@pytest.mark.parametrize("name", ["odd", "odd-F16", "head128", "F32", "F16", "Q8_0"])
+def test_inv4_logits_are_those_of_the_oracle(name: str, cuda_paths: dict[str, Path]) -> None:
     file = open_model(cuda_paths[name])
     oracle = Reference(file.shape, file.weights(), np.float64)
     gpu = Model.open(cuda_paths[name], device="cuda:0")
@@ -58,9 +59,9 @@ def test_inv4_quantised_logits_lose_nothing_beside_the_cpu(
     cpu, gpu = both(cuda_paths[kind])
     life, twin, one = cpu.new_state(), gpu.new_state(), gpu.new_state()
     expected = cpu.forward(TOKENS[:40], life, every=True)
-    assert kl_nats(expected, gpu.forward(TOKENS[:40], twin, every=True)) < 1e-4
+    assert kl_nats(expected, gpu.forward(TOKENS[:40], twin, every=True)) < 1e-6
     singly = np.stack([gpu.forward([token], one) for token in TOKENS[:8]])
-    assert kl_nats(expected[:8], singly) < 1e-6  # one row rounds nothing
+    assert kl_nats(expected[:8], singly) < 1e-6
 
 
 # A tile is 32 or, beyond 256 rows, 64 rows: below, at and above, a prime, and the larger tiles.
@@ -69,22 +70,27 @@ def test_prefill_of_any_length_is_the_same_life(n: int, cuda_paths: dict[str, Pa
     cpu, gpu = both(cuda_paths["Q8_0" if n > 64 else "F16"])
     life, twin = cpu.new_state(), gpu.new_state()
     expected, logits = cpu.forward(TOKENS[:n], life), gpu.forward(TOKENS[:n], twin)
-    assert kl_nats(expected, logits) < 1e-4
-    assert np.abs(twin.payload - life.payload).max() < 2e-2
+    assert kl_nats(expected, logits) < 1e-6
+    assert np.abs(twin.payload - life.payload).max() < 2e-3  # the CPU rounds inputs to 16 bits
     assert logits.shape == expected.shape
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 33])
-def test_batch_of_any_size_is_each_life_alone(n: int, cuda_paths: dict[str, Path]) -> None:
-    cpu, gpu = both(cuda_paths["F32"])
+@pytest.mark.parametrize(
+    ("n", "name"),
+    [(1, "F32"), (2, "F32"), (7, "Q8_0"), (32, "F16"), (33, "F32"), (257, "F16"), (1024, "least")],
+)
+def test_batch_of_any_size_is_each_life_alone(
+    n: int, name: str, cuda_paths: dict[str, Path]
+) -> None:
+    cpu, gpu = both(cuda_paths[name])
+    tolerance = 1e-4 if name in ("F32", "least") else 2e-3  # the CPU rounds inputs to 16 bits
     lives, twins = [cpu.new_state() for _ in range(n)], [gpu.new_state() for _ in range(n)]
     for step in range(2):  # the second replays the graph of the first
         tokens = TOKENS[step * n : step * n + n]
         expected, logits = cpu.forward_batch(tokens, lives), gpu.forward_batch(tokens, twins)
-        assert np.abs(logits - expected).max() < 1e-4
-    assert (
-        max(np.abs(a.payload - b.payload).max() for a, b in zip(lives, twins, strict=True)) < 1e-4
-    )
+        assert np.abs(logits - expected).max() < tolerance
+    for life, twin in zip(lives, twins, strict=True):
+        assert np.abs(life.payload - twin.payload).max() < tolerance
 
 
 def test_lives_of_different_lengths_share_a_call(cuda_paths: dict[str, Path]) -> None:
@@ -149,7 +155,7 @@ def test_shapes_that_fill_no_block(shape: Shape, kind: TensorType, tmp_path: Pat
         expected, logits = cpu.forward(part, life, every=True), gpu.forward(part, twin, every=True)
         if kind is TensorType.F32:
             assert np.abs(logits - expected).max() < 1e-4
-        assert kl_nats(expected, logits) < 1e-4
+        assert kl_nats(expected, logits) < 1e-6
 
 
 # ---- the recurrence in chunks of 16

@@ -17,7 +17,9 @@ from parrot.engine.cuda import CudaModel
 from parrot.engine.model import Model
 from parrot.model.codec import TensorType
 from parrot.model.random_model import SHAPES, write_random_model
+from parrot.model.reference import Reference
 from parrot.model.shape import Shape
+from parrot.model.weights import open_model
 from tests.unit.cuda_lives import TOKENS, both, emulated_only, gpu_only, handles, kl_nats
 
 pytestmark = pytest.mark.usefixtures("cuda_library")
@@ -92,28 +94,41 @@ def live_every_way(model: Model) -> list[np.ndarray]:
 def test_every_kernel_lives_as_the_cpu_does(name: str, cuda_paths: dict[str, Path]) -> None:
     for expected, seen in zip(*map(live_every_way, both(cuda_paths[name])), strict=True):
         assert np.isfinite(seen).all()
-        assert np.abs(seen - expected).max() < (2e-2 if name in ("odd-F16", "Q8_0") else 2e-4)
+        assert np.abs(seen - expected).max() < (5e-3 if name in ("odd-F16", "Q8_0") else 2e-4)
 
 
 # ---- only on a GPU: sizes that take the emulated one minutes
 
 
+# A model as deep as L makes much of little: in F32 the CPU's own logits are 7e-4 from the oracle's.
 @gpu_only
 @pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0"])
-@pytest.mark.parametrize("name", ["S", "L", "64k"])
-def test_gpu_shapes(name: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "far"), [("S", 1e-4), ("L", 5e-3), ("64k", 1e-4)])
+def test_gpu_shapes(name: str, far: float, kind: str, tmp_path: Path) -> None:
     shape = Shape.standard(2, 512, n_vocab=65_536) if name == "64k" else SHAPES[name]
     write_random_model(tmp_path / "m", shape, seed=4, matrix=TensorType[kind])
     cpu, gpu = both(tmp_path / "m")
     life, twin = cpu.new_state(), gpu.new_state()
     expected = cpu.forward(TOKENS[:300], life, every=True)
     logits = gpu.forward(TOKENS[:300], twin, every=True)
-    assert kl_nats(expected, logits) < 1e-4
-    assert kind != "F32" or np.abs(expected - logits).max() < 1e-4
+    assert kl_nats(expected, logits) < (1e-6 if kind == "F32" else 1e-4)
+    assert kind != "F32" or np.abs(expected - logits).max() < far
     for token in TOKENS[300:320]:
         expected, logits = cpu.forward([token], life), gpu.forward([token], twin)
         assert kl_nats(expected, logits) < 1e-4
-    assert kind != "F32" or np.abs(expected - logits).max() < 1e-4
+        assert kind != "F32" or np.abs(expected - logits).max() < far
+
+
+@gpu_only
+@pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0"])
+def test_gpu_at_the_depth_of_l_is_near_the_oracle(kind: str, tmp_path: Path) -> None:
+    write_random_model(tmp_path / "m", SHAPES["L"], seed=4, matrix=TensorType[kind])
+    file, gpu = open_model(tmp_path / "m"), Model.open(tmp_path / "m", device="cuda:0")
+    oracle, twin = Reference(file.shape, file.weights()), gpu.new_state()
+    life = oracle.new_state()
+    for part in (TOKENS[:33], TOKENS[33:34]):
+        expected = oracle.forward(part, life).astype(np.float32)
+        assert kl_nats(expected, gpu.forward(part, twin, every=True)) < 1e-6
 
 
 @gpu_only
