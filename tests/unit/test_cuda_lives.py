@@ -126,6 +126,21 @@ def test_a_reply_is_that_of_the_cpu(how: dict[str, object], cuda_paths: dict[str
     assert twin.logits is not None and np.abs(twin.logits - life.logits).max() < 1e-4
 
 
+def test_a_reply_without_a_limit_is_that_of_the_cpu(cuda_paths: dict[str, Path]) -> None:
+    cpu, gpu = both(cuda_paths["talk"])
+    said = []
+    for model in (cpu, gpu):  # room for more bytes than an int counts
+        reply = model.generate(
+            model.new_state(), b"x", max_bytes=1 << 32, temperature=3.0, stop=b""
+        )
+        text = b""
+        while len(text) < 24:
+            text += next(reply)
+        reply.close()
+        said.append(text[:24])
+    assert said[0] == said[1] and max(said[0]) > 127
+
+
 def test_pieces_of_a_reply_are_whole_characters(cuda_paths: dict[str, Path]) -> None:
     gpu = Model.open(cuda_paths["talk"], device="cuda:0")
     pieces = list(gpu.generate(gpu.new_state(), b"x", max_bytes=35, temperature=3.0, top_p=1.0))
@@ -275,6 +290,14 @@ def test_inv8_graph_and_plain_launches_give_the_same_bits(
         lived_bits(cuda_paths[kind]), lived_bits(cuda_paths[kind], plain=True), strict=True
     ):
         assert np.isfinite(a).all() and np.array_equal(a, b)
+
+
+def test_graphs_of_batches_come_and_go(cuda_paths: dict[str, Path]) -> None:
+    cpu, gpu = both(cuda_paths["F32"])
+    lives, twins = [cpu.new_state() for _ in range(7)], [gpu.new_state() for _ in range(7)]
+    for n in (2, 3, 4, 5, 6, 2, 7, 3):  # four are kept; the later 2 and 3 are recorded again
+        expected = cpu.forward_batch(TOKENS[:n], lives[:n])
+        assert np.abs(gpu.forward_batch(TOKENS[:n], twins[:n]) - expected).max() < 1e-4
 
 
 @emulated_only
