@@ -41,6 +41,7 @@ BATCHES = (8, 32, 256)
 PREFILL_LEN = 1024
 COPIES_MAX = 24
 COPY_SIZE = 1 << 30
+LINES = "bench_gpu.jsonl"
 SHAPE_MAX_S = 150.0
 STEPS, BATCH_STEPS, PREFILLS, REPLY_LEN = 200, 20, 10, 1000  # of one timing
 # Numbers to reach on an H100: (shape, key, at least).
@@ -217,9 +218,22 @@ def measure(name: str, folder: Path, has_peer: bool) -> dict[str, Any]:
     if not path.exists():
         write_repeating_model(path, ALL[name], TensorType.Q8_0)
     measure_ours(path, row)
+    save(row, folder)
     if has_peer:
         attempt(row, "peer", lambda: measure_peer(path, row))
+        save(row, folder)  # the later line of a shape counts: a peer that hangs leaves the first
     return row
+
+
+def save(row: dict[str, Any], folder: Path) -> None:
+    with open(folder / LINES, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def saved(folder: Path) -> list[dict[str, Any]]:
+    path = folder / LINES
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return list({row["shape"]: row for row in map(json.loads, lines)}.values())
 
 
 def measure_apart(name: str, args: argparse.Namespace, limit_s: float) -> None:
@@ -292,20 +306,18 @@ def main() -> int:
     parser.add_argument("--one", metavar="SHAPE", help="measure it in this process, print nothing")
     parser.add_argument("--table", action="store_true", help="print what was measured before")
     args = parser.parse_args()
-    lines, ends = args.out / "bench_gpu.jsonl", time.monotonic() + args.seconds
+    ends = time.monotonic() + args.seconds
     if args.one:
-        row = measure(args.one, args.out, not args.no_peer)
-        with open(lines, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        measure(args.one, args.out, not args.no_peer)
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
     names = args.shapes.split(",")
     if not args.table:
-        lines.write_text("")
+        (args.out / LINES).write_text("")
     for name in [] if args.table else names:
         if (left := min(SHAPE_MAX_S, ends - time.monotonic())) > 0:
             measure_apart(name, args, left)
-    rows = [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
+    rows = saved(args.out)
     left_out = [name for name in names if name not in {row["shape"] for row in rows}]
     print("\n".join(table(rows, left_out)) if rows else "nothing could be measured")
     return 1 if left_out or any("broken" in row for row in rows) else 0

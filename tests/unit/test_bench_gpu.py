@@ -78,6 +78,7 @@ def small(emulated: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
 
 def test_every_part_is_measured(small: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = bench_gpu.measure("L", tmp_path, has_peer=False)
+    assert bench_gpu.saved(tmp_path) == [row]
     assert "broken" not in row and row["copies"] == 2
     figures = [key for key in row if key.endswith(("_us", "_per_s", "_ms", "_share"))]
     assert len(figures) == 17
@@ -99,6 +100,19 @@ def test_a_part_that_breaks_is_named_and_the_others_are_measured(
     row = bench_gpu.measure("L", tmp_path, has_peer=False)
     assert row["broken"] == {"measure_reply": "RuntimeError: the device gave no time"}
     assert row["up_ms"] > 0
+
+
+def test_a_peer_that_hangs_leaves_what_was_measured(
+    small: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def hang(path: Path, row: dict[str, Any]) -> None:
+        assert [kept["shape"] for kept in bench_gpu.saved(tmp_path)] == ["L"]
+        row["peer_us"] = 1.0
+
+    small.setattr(bench_gpu, "measure_peer", hang)
+    small.setattr(bench_gpu, "PARTS", [bench_gpu.measure_states])
+    row = bench_gpu.measure("L", tmp_path, has_peer=True)
+    assert "broken" not in row and bench_gpu.saved(tmp_path) == [row]
 
 
 def test_a_shape_that_hangs_is_left_out(
