@@ -6,25 +6,40 @@
 // theirs and go through ordinary multiply-adds.
 //
 // A block is a tile of BM rows by BN outputs, its 8 warps a grid of 16 x 16 pieces; K is walked in steps of
-// 32, the next step's loads in flight while this one is multiplied. |x| above 131,008 / pre is clamped,
-// NaN stays NaN.
+// BK, the next step's loads in flight while this one is multiplied. Small tiles have few pieces a warp and
+// wait rather than multiply, so their steps are longer; large ones would want more shared memory than a
+// block has without asking. |x| above 131,008 / pre is clamped, NaN stays NaN.
 #include "kernels.h"
 
 #include <mma.h>
 
 namespace wmma = nvcuda::wmma;
 
-enum { BK = 32, LEAD = BK + 8, PIECE = 16 };  // 8 halves of padding keep rows in different banks
+enum { PIECE = 16 };
+
+// A step of K: threads take four neighbouring columns of several rows.
+template <int BK> struct steps {
+    enum { LEAD = BK + 8 };  // 8 halves of padding keep rows in different banks
+    enum { QUADS = BK / 4, ROWS = PT_THREADS / QUADS };
+};
 
 __device__ inline __half to_half(float x) {
     const float largest = 65504.0f;
     return __float2half_rn(x > largest ? largest : x < -largest ? -largest : x);
 }
 
-// x as a sum of two.
-__device__ inline void put_halves(float x, __half *high, __half *low) {
-    *high = to_half(x);
-    *low = to_half(x - __half2float(*high));
+// Four numbers as sums of two, each four in one store.
+struct alignas(8) four_halves {
+    __half of[4];
+};
+__device__ inline void put_halves(const float *x, __half *high, __half *low) {
+    four_halves whole, rest;
+    for (int j = 0; j < 4; j++) {
+        whole.of[j] = to_half(x[j]);
+        rest.of[j] = to_half(x[j] - __half2float(whole.of[j]));
+    }
+    *(four_halves *)high = whole;
+    *(four_halves *)low = rest;
 }
 
 // The product and the tile of outputs that this block belongs to.
@@ -35,17 +50,14 @@ __device__ inline int my_gemm(const pt_gemms &g, int BN, int *first_out) {
     return i;
 }
 
-// ---- tiles from memory to registers, and from registers to shared memory. A thread takes four
-// neighbouring columns of several rows; what lies outside is zero.
+// ---- tiles from memory to registers, and from registers to shared memory. What lies outside is zero.
 
-enum { QUADS = BK / 4, ROWS_A_PASS = PT_THREADS / QUADS };
-
-template <int ROWS>
+template <int ROWS, int BK>
 __device__ inline void fetch_x(const pt_gemm &g, int first, int n_rows, int k, float4 *mine) {
-    const int column = k + threadIdx.x % QUADS * 4;
+    const int column = k + threadIdx.x % steps<BK>::QUADS * 4;
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        int row = first + (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
         const float *at = g.x + (size_t)row * g.W.n_in + column;
         mine[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         if (row >= n_rows || column >= g.W.n_in) continue;
@@ -60,16 +72,14 @@ __device__ inline void fetch_x(const pt_gemm &g, int first, int n_rows, int k, f
     }
 }
 
-template <int ROWS>
+template <int ROWS, int BK>
 __device__ inline void put_x(const float4 *mine, float pre, __half *high, __half *low) {
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        const int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
-        const int at = row * LEAD + threadIdx.x % QUADS * 4;
-        put_halves(mine[i].x * pre, high + at, low + at);
-        put_halves(mine[i].y * pre, high + at + 1, low + at + 1);
-        put_halves(mine[i].z * pre, high + at + 2, low + at + 2);
-        put_halves(mine[i].w * pre, high + at + 3, low + at + 3);
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        const int row = (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
+        const int at = row * steps<BK>::LEAD + threadIdx.x % steps<BK>::QUADS * 4;
+        const float x[4] = {mine[i].x * pre, mine[i].y * pre, mine[i].z * pre, mine[i].w * pre};
+        put_halves(x, high + at, low + at);
     }
 }
 
@@ -79,12 +89,12 @@ struct raw_four {
     float scale;
 };
 
-template <int ROWS>
+template <int ROWS, int BK>
 __device__ inline void fetch_w(const pt_weight &W, int first, int k, raw_four *mine) {
-    const int column = k + threadIdx.x % QUADS * 4;
+    const int column = k + threadIdx.x % steps<BK>::QUADS * 4;
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        int row = first + (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
         mine[i].bits = make_uint2(0, 0);
         mine[i].scale = 0.0f;
         if (row >= W.n_out || column >= W.n_pad) continue;
@@ -98,20 +108,19 @@ __device__ inline void fetch_w(const pt_weight &W, int first, int k, raw_four *m
     }
 }
 
-template <int ROWS>
+template <int ROWS, int BK>
 __device__ inline void put_w(const raw_four *mine, int type, __half *high, __half *low) {
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        const int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
-        const int at = row * LEAD + threadIdx.x % QUADS * 4;
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        const int row = (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
+        const int at = row * steps<BK>::LEAD + threadIdx.x % steps<BK>::QUADS * 4;
         if (type == PT_SOURCE_F16) {
-            memcpy(high + at, &mine[i].bits, 4 * sizeof(__half));
+            *(uint2 *)(high + at) = mine[i].bits;
             continue;
         }
-        for (int j = 0; j < 4; j++) {
-            put_halves(mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j), high + at + j,
-                       low + at + j);
-        }
+        float w[4];
+        for (int j = 0; j < 4; j++) w[j] = mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j);
+        put_halves(w, high + at, low + at);
     }
 }
 
@@ -120,12 +129,12 @@ __device__ inline void put_w(const raw_four *mine, int type, __half *high, __hal
 typedef wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> piece_x;
 typedef wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major> piece_w;
 
-template <int BM, int BN>
+template <int BM, int BN, int BK>
 __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, int n_rows) {
     // Each warp owns an area of AREA_M x AREA_N; the warps stand in a grid that covers the tile.
     constexpr int ACROSS = BN / PIECE < PT_WARPS ? BN / PIECE : PT_WARPS / 2;
     constexpr int AREA_M = BM / (PT_WARPS / ACROSS), AREA_N = BN / ACROSS;
-    constexpr int M = AREA_M / PIECE, N = AREA_N / PIECE;
+    constexpr int M = AREA_M / PIECE, N = AREA_N / PIECE, LEAD = steps<BK>::LEAD;
     static_assert(M >= 1 && N >= 1, "a warp owns at least one piece");
     PT_SHARED(shared);
     __half *x_high = (__half *)shared, *x_low = x_high + BM * LEAD;
@@ -139,18 +148,18 @@ __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, 
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) wmma::fill_fragment(sums[m][n], 0.0f);
     }
-    float4 x_mine[BM / ROWS_A_PASS];
-    raw_four w_mine[BN / ROWS_A_PASS];
-    fetch_w<BN>(g.W, first_out, 0, w_mine);
+    float4 x_mine[BM / steps<BK>::ROWS];
+    raw_four w_mine[BN / steps<BK>::ROWS];
+    fetch_w<BN, BK>(g.W, first_out, 0, w_mine);
     pt_wait();
-    fetch_x<BM>(g, first_row, n_rows, 0, x_mine);
+    fetch_x<BM, BK>(g, first_row, n_rows, 0, x_mine);
     for (int k = 0; k < g.W.n_pad; k += BK) {
-        put_x<BM>(x_mine, g.pre, x_high, x_low);
-        put_w<BN>(w_mine, g.W.type, w_high, w_low);
+        put_x<BM, BK>(x_mine, g.pre, x_high, x_low);
+        put_w<BN, BK>(w_mine, g.W.type, w_high, w_low);
         __syncthreads();
         if (k + BK < g.W.n_pad) {
-            fetch_x<BM>(g, first_row, n_rows, k + BK, x_mine);
-            fetch_w<BN>(g.W, first_out, k + BK, w_mine);
+            fetch_x<BM, BK>(g, first_row, n_rows, k + BK, x_mine);
+            fetch_w<BN, BK>(g.W, first_out, k + BK, w_mine);
         }
 #pragma unroll
         for (int at = 0; at < BK; at += PIECE) {
@@ -237,11 +246,12 @@ static int share(pt_gemms *g, int width) {
     return g->first_block[g->n];
 }
 
-template <int BM, int BN>
+template <int BM, int BN, int BK>
 static int launch_tiles(const pt_stream &on, pt_gemms *g, int n_rows) {
-    const size_t tiles = (size_t)(BM + BN) * LEAD * 2 * sizeof(__half), sums = (size_t)BM * BN * 4;
-    static_assert(BM * BN * 4 <= 48 << 10 && (BM + BN) * LEAD * 4 <= 48 << 10, "without asking");
-    return pt_launch(on, gemm_kernel<BM, BN>, dim3(share(g, BN), (n_rows + BM - 1) / BM),
+    const size_t tiles = (size_t)(BM + BN) * steps<BK>::LEAD * 4, sums = (size_t)BM * BN * 4;
+    static_assert((BM + BN) * steps<BK>::LEAD * 4 <= 48 << 10, "two halves a number, without asking");
+    static_assert(BM * BN * 4 <= 48 << 10, "without asking");
+    return pt_launch(on, gemm_kernel<BM, BN, BK>, dim3(share(g, BN), (n_rows + BM - 1) / BM),
                      tiles > sums ? tiles : sums, *g, n_rows);
 }
 
@@ -263,12 +273,12 @@ int pt_gemm_cuda(const pt_stream &on, pt_gemms *gemms, int n_rows) {
     }
     if (err || halves.n == 0) return err;
     // Few rows: small tiles, so that every multiprocessor has one. Many: large ones, which read less.
-    return n_rows <= 256 ? launch_tiles<32, 64>(on, &halves, n_rows)
-                         : launch_tiles<64, 128>(on, &halves, n_rows);
+    return n_rows <= 256 ? launch_tiles<32, 64, 64>(on, &halves, n_rows)
+                         : launch_tiles<64, 128, 32>(on, &halves, n_rows);
 }
 
 void pt_gemm_kernels(pt_kernels *list) {
-    list->add((const void *)gemm_kernel<32, 64>);
-    list->add((const void *)gemm_kernel<64, 128>);
+    list->add((const void *)gemm_kernel<32, 64, 64>);
+    list->add((const void *)gemm_kernel<64, 128, 32>);
     list->add((const void *)exact_kernel);
 }
