@@ -205,7 +205,7 @@ from parrot.base.errors import EngineError
 from parrot.engine.model import Model
 torch.zeros(1, device="cuda")
 free = torch.cuda.mem_get_info()[0]
-others = torch.empty(free - (32 << 20), dtype=torch.uint8, device="cuda")
+others = torch.empty(free - (64 << 20), dtype=torch.uint8, device="cuda")
 try:
     Model.open(sys.argv[1], device="cuda:0")
 except EngineError as exc:
