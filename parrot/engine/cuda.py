@@ -59,6 +59,7 @@ class CudaModel:
         index = device_index(device)
         self.library = load_library()
         self.handle = c_void_p()
+        self.is_lost = False  # from then on nothing more can be lived
         flags = cuda_library.PLAIN if plain else 0
         self.call("open", byref(self.handle), os.fsencode(path), index, flags)
         # States close themselves before: each holds this object.
@@ -71,6 +72,7 @@ class CudaModel:
         if code:
             text = fault.text.decode("utf-8", "replace")
             if (kind := _ERRORS.get(code, EngineError)) is DeviceMissing:
+                self.is_lost = True
                 raise DeviceMissing(text, device="cuda")
             raise kind(text)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parrot import _native
-from parrot.base.errors import Aborted, ConfigError, DeviceMissing, EngineError, FileError
+from parrot.base.errors import Aborted, ConfigError, EngineError, FileError
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN
 from parrot.engine.cuda import CudaModel, CudaState, Speech
 from parrot.engine.cuda_library import SAY_MAX
@@ -273,11 +273,8 @@ class Model:
                 if held > 0:
                     yield piece[:held]
                 piece = piece[held:]
-        except DeviceMissing:
-            is_closed = True  # nothing more can be lived
-            raise
         finally:
-            if not is_closed:
+            if not is_closed and not (self.cuda and self.cuda.is_lost):
                 self.forward(self._ids_of(stop), state)
 
     def _say(
@@ -307,11 +304,8 @@ class Model:
                 if not sampler.utf8_need():
                     yield piece
                     piece = b""
-        except DeviceMissing:
-            is_closed = True  # nothing more can be lived
-            raise
         finally:
-            if not is_closed:
+            if not is_closed and not (self.cuda and self.cuda.is_lost):
                 self.forward(self._ids_of(stop), state)
 
     # ---- inside
