@@ -5,7 +5,8 @@ Random Q8_0 models of every shape. Decoding, batches and prefill are timed by th
 what travels included, twice: over one model, whose weights may stay in the L2 cache as they do in
 use (hot), and over copies in turn, twice the cache in all (cold). The same is timed by the host's
 clock as Python sees it, and so are replies and states. The floor is the copy bandwidth of the same
-run; the peer is PyTorch replaying a CUDA graph of the step. Writes one JSON line a shape as soon as
+run, for prefill PyTorch's rate of f16 products (ours are three of them a weight); the peer is
+PyTorch replaying a CUDA graph of the step. Writes one JSON line a shape as soon as
 it is measured, prints a table last; what cannot be measured is named and the rest goes on.
 """
 
@@ -148,6 +149,8 @@ def measure_batches(model: Model, others: list[CudaModel], row: dict[str, Any]) 
     assert cuda is not None
     for n in BATCHES:
         row[f"batch_{n}_per_s"] = n / (1e-6 * device_us([cuda], n, 1, BATCH_STEPS))
+        moved = row["bytes_per_token"] / n + 8 * model.describe()["state_len"]  # there and back
+        row[f"batch_{n}_share"] = moved * row[f"batch_{n}_per_s"] / row["copy_per_s"]
         row[f"batch_{n}_cold_per_s"] = n / (1e-6 * device_us([cuda, *others], n, 1, BATCH_STEPS))
         states = [model.new_state() for _ in range(n)]
         step = seconds(lambda n=n, states=states: model.forward_batch(tokens[:n], states), 0.3)
@@ -175,11 +178,14 @@ def measure_states(model: Model, others: list[CudaModel], row: dict[str, Any]) -
 def measure_peer(path: Path, row: dict[str, Any]) -> None:
     import torch
 
-    from tools.peers.rwkv_graph import step_us
+    from tools.peers.rwkv_graph import multiply_per_s, step_us
 
     row["peer_us"] = step_us(path)
     row["times_peer"] = row["peer_us"] / row["decode_hot_us"]
     row["torch"] = torch.__version__
+    row["multiply_per_s"] = multiply_per_s()
+    n_weights = row["bytes_per_token"] * 32 / 34  # a block of Q8_0
+    row["prefill_share"] = n_weights * row["prefill_per_s"] / row["multiply_per_s"]
     torch.cuda.empty_cache()
 
 
@@ -261,9 +267,9 @@ def table(rows: list[dict[str, Any]], left_out: list[str]) -> list[str]:
         f"{rows[0]['copy_per_s'] / 1e9:,.0f} GB/s",
         "",
         "| shape | MB a token | decode, us hot / cold | of the copy bound | reply/s | peer, us | "
-        "ours is faster | batch 8 | 32 | 256, tokens/s | 256 as Python sees it | "
-        "prefill 1,024 hot / cold | as Python sees it | state up / down, ms |",
-        "|---|" + "---:|" * 13,
+        "ours is faster | batch 8 | 32 | 256, tokens/s | of the copy bound | as Python sees it | "
+        "prefill 1,024 hot / cold | of f16 products | as Python sees it | state up / down, ms |",
+        "|---|" + "---:|" * 15,
     ]
     for row in rows:
         batches = " | ".join(figure(row, f"batch_{n}_per_s", ",.0f") for n in BATCHES)
@@ -272,9 +278,10 @@ def table(rows: list[dict[str, Any]], left_out: list[str]) -> list[str]:
             f"| {figure(row, 'decode_hot_us', '.0f')} / {figure(row, 'decode_cold_us', '.0f')} "
             f"| {figure(row, 'copy_share', '.0%')} | {figure(row, 'reply_per_s', ',.0f')} "
             f"| {figure(row, 'peer_us', ',.0f')} | {figure(row, 'times_peer', '.1f')} "
-            f"| {batches} | {figure(row, f'batch_{BATCHES[-1]}_host_per_s', ',.0f')} "
+            f"| {batches} | {figure(row, f'batch_{BATCHES[-1]}_share', '.0%')} "
+            f"| {figure(row, f'batch_{BATCHES[-1]}_host_per_s', ',.0f')} "
             f"| {figure(row, 'prefill_per_s', ',.0f')} / "
-            f"{figure(row, 'prefill_cold_per_s', ',.0f')} "
+            f"{figure(row, 'prefill_cold_per_s', ',.0f')} | {figure(row, 'prefill_share', '.0%')} "
             f"| {figure(row, 'prefill_host_per_s', ',.0f')} "
             f"| {figure(row, 'up_ms', '.2f')} / {figure(row, 'down_ms', '.2f')} |"
         )

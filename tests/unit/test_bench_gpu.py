@@ -61,7 +61,7 @@ def test_table_says_what_was_reached_missed_and_left_out() -> None:
     assert "BROKEN: L peer: no torch" in lines
     assert lines[-1].startswith("LEFT OUT: XL, 1.5B; run: SHAPES=XL,1.5B tools/bench_gpu.sh")
     cells = {line.count("|") for line in lines if line.startswith("|")}
-    assert cells == {15}
+    assert cells == {17}
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def test_every_part_is_measured(small: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert bench_gpu.saved(tmp_path) == [row]
     assert "broken" not in row and row["copies"] == 2
     figures = [key for key in row if key.endswith(("_us", "_per_s", "_ms", "_share"))]
-    assert len(figures) == 17
+    assert len(figures) == 19
     assert all(row[key] > 0 for key in figures)
     assert not any("–" in line for line in bench_gpu.table([row | ROW_OF_A_PEER], []))
 
 
-ROW_OF_A_PEER = {"peer_us": 1.0, "times_peer": 1.0}
+ROW_OF_A_PEER = {"peer_us": 1.0, "times_peer": 1.0, "prefill_share": 0.1}
 
 
 def test_a_part_that_breaks_is_named_and_the_others_are_measured(

@@ -128,3 +128,16 @@ def step_us(path: Path, n: int = 200) -> float:
     torch.cuda.synchronize()
     times = sorted(a.elapsed_time(b) for a, b in itertools.pairwise(events))
     return 1e3 * times[n // 2]
+
+
+def multiply_per_s(size: int = 4096, n: int = 20) -> float:
+    """Return multiply-adds per second of PyTorch's f16 matrix product, on random numbers."""
+    a, b = (torch.randn(size, size, device="cuda", dtype=torch.float16) for _ in range(2))
+    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for i in range(n + 3):
+        if i == 3:  # warmed up
+            begun.record()
+        a @ b
+    ended.record()
+    torch.cuda.synchronize()
+    return n * size**3 / (1e-3 * begun.elapsed_time(ended))
