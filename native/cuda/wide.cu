@@ -6,7 +6,7 @@
 //               read-out | output += | norm, shift, mix | ffn key, squared ReLU | ffn value +=
 //
 // All but wkv are alike for every row, so a block is a row. wkv walks the rows of a life in order with
-// S in registers: it enters and leaves memory once a call.
+// S in registers: it enters and leaves memory once a call. Runs of 16 rows and more go through chunk.cu.
 #include "kernels.h"
 
 struct moments {
