@@ -259,6 +259,36 @@ def figure(row: dict[str, Any], key: str, form: str) -> str:
     return format(row[key], form) if key in row else "–"
 
 
+def table_row(row: dict[str, Any]) -> str:
+    batches = " | ".join(figure(row, f"batch_{n}_per_s", ",.0f") for n in BATCHES)
+    return (
+        f"| {row['shape']} | {row['bytes_per_token'] / 1e6:.1f} "
+        f"| {figure(row, 'decode_hot_us', '.0f')} / {figure(row, 'decode_cold_us', '.0f')} "
+        f"| {figure(row, 'copy_share', '.0%')} | {figure(row, 'reply_per_s', ',.0f')} "
+        f"| {figure(row, 'peer_us', ',.0f')} | {figure(row, 'times_peer', '.1f')} "
+        f"| {batches} | {figure(row, f'batch_{BATCHES[-1]}_share', '.0%')} "
+        f"| {figure(row, f'batch_{BATCHES[-1]}_host_per_s', ',.0f')} "
+        f"| {figure(row, 'prefill_per_s', ',.0f')} / "
+        f"{figure(row, 'prefill_cold_per_s', ',.0f')} | {figure(row, 'prefill_share', '.0%')} "
+        f"| {figure(row, 'prefill_host_per_s', ',.0f')} "
+        f"| {figure(row, 'up_ms', '.2f')} / {figure(row, 'down_ms', '.2f')} |"
+    )
+
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    """One line a number to reach."""
+    lines = []
+    by_shape = {row["shape"]: row for row in rows}
+    for shape, key, least in WANTED:
+        seen = by_shape.get(shape, {}).get(key)
+        if seen is None:
+            lines.append(f"UNMEASURED: {shape} {key}, wanted {least:,.2f}")
+        else:
+            verdict = "reached" if seen >= least else "MISSED"
+            lines.append(f"{verdict}: {shape} {key} {seen:,.2f}, wanted {least:,.2f}")
+    return lines
+
+
 def table(rows: list[dict[str, Any]], left_out: list[str]) -> list[str]:
     gpu = rows[0]["gpu"]
     lines = [
@@ -271,29 +301,7 @@ def table(rows: list[dict[str, Any]], left_out: list[str]) -> list[str]:
         "prefill 1,024 hot / cold | of f16 products | as Python sees it | state up / down, ms |",
         "|---|" + "---:|" * 15,
     ]
-    for row in rows:
-        batches = " | ".join(figure(row, f"batch_{n}_per_s", ",.0f") for n in BATCHES)
-        lines.append(
-            f"| {row['shape']} | {row['bytes_per_token'] / 1e6:.1f} "
-            f"| {figure(row, 'decode_hot_us', '.0f')} / {figure(row, 'decode_cold_us', '.0f')} "
-            f"| {figure(row, 'copy_share', '.0%')} | {figure(row, 'reply_per_s', ',.0f')} "
-            f"| {figure(row, 'peer_us', ',.0f')} | {figure(row, 'times_peer', '.1f')} "
-            f"| {batches} | {figure(row, f'batch_{BATCHES[-1]}_share', '.0%')} "
-            f"| {figure(row, f'batch_{BATCHES[-1]}_host_per_s', ',.0f')} "
-            f"| {figure(row, 'prefill_per_s', ',.0f')} / "
-            f"{figure(row, 'prefill_cold_per_s', ',.0f')} | {figure(row, 'prefill_share', '.0%')} "
-            f"| {figure(row, 'prefill_host_per_s', ',.0f')} "
-            f"| {figure(row, 'up_ms', '.2f')} / {figure(row, 'down_ms', '.2f')} |"
-        )
-    lines.append("")
-    by_shape = {row["shape"]: row for row in rows}
-    for shape, key, least in WANTED:
-        seen = by_shape.get(shape, {}).get(key)
-        if seen is None:
-            lines.append(f"UNMEASURED: {shape} {key}, wanted {least:,.2f}")
-        else:
-            verdict = "reached" if seen >= least else "MISSED"
-            lines.append(f"{verdict}: {shape} {key} {seen:,.2f}, wanted {least:,.2f}")
+    lines += [*map(table_row, rows), "", *verdicts(rows)]
     for row in rows:
         lines += [f"BROKEN: {row['shape']} {k}: {v}" for k, v in row.get("broken", {}).items()]
     if left_out:
