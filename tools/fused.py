@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of `tools.net` on a CPU, fast: the same parameters, the same numbers, but all that
-stands between two matrix products is one C kernel (`tools/kernels`), forward and backward.
+"""The network of `tools.net` on a CPU, fast: the same parameters, the same numbers, but what stands
+between two large matrix products is one C kernel (`tools/kernels`), forward and backward.
 
 R = B * T bytes, C channels, H heads of 64. Between kernels and products travel tensors of one type
 (`flow`): bf16 where the processor multiplies it in hardware, else float32, or float64 in the test
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from parrot.base.errors import EngineError
 from tools.native import at, library, pointers, sizes
 from tools.net import Block, LayerState, Model
 from tools.wkv import HEAD, SPAN
@@ -24,6 +25,8 @@ from tools.wkv import HEAD, SPAN
 
 class TokenMix(torch.autograd.Function):
     """x (B, T, C) + delta -> (the sum, n mixes of its norm with the byte before, the last norm).
+
+    x float32 (or float64), delta and mixes of the type `flow`.
 
     `params` (n + 2, C): gamma, beta, then the mixes. The last norm is state: no gradient enters it.
     """
@@ -102,7 +105,7 @@ class TimeMixCore(torch.autograd.Function):
             *at(dparams),
         )
         if failed:
-            raise MemoryError("time_mix: no room for the states of a span; give the run more.")
+            raise EngineError("time_mix: no memory for the states of a span; free some.")
         return dstate, dparams.sum(0), *grads
 
 

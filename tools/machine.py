@@ -47,10 +47,10 @@ def pick_machine(device: str, precision: str, compile_blocks: bool) -> Machine:
 def long_run() -> Iterator[None]:
     """Settle this process for hours of the same step.
 
-    The C library (glibc; others cannot be told) keeps freed memory: each step asks for the same
-    blocks again, and fetching them from the kernel anew costs a tenth of the time. Numbers too
-    small for their exponent count as zero while this lasts: a fading state is full of them, and a
-    processor takes a hundred times longer for each.
+    The C library (glibc; others cannot be told) keeps freed memory from now on: each step asks for
+    the same blocks again, and fetching them from the kernel anew costs a tenth of the time. In this
+    thread, and those it starts, denormal numbers count as zero while this lasts: a fading state is
+    full of them, and a processor takes a hundred times longer for each.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -8,12 +8,15 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from parrot.base.errors import EngineError
 
 SOURCES = Path(__file__).parent / "kernels"
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-fPIC")
@@ -29,12 +32,12 @@ DEFINES = {
 def library(name: str, dtype: torch.dtype) -> ctypes.CDLL:
     """kernels/NAME.c for numbers of `dtype`, from the cache folder or compiled into it.
 
-    Raises: RuntimeError without a C compiler, or with what it says against the source.
+    Raises: EngineError without a C compiler, or with what it says against the source.
     """
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise RuntimeError(f"{name}: no C compiler found; install gcc, or set CC to one.")
-    command = [compiler, *FLAGS, *DEFINES[dtype], str(SOURCES / f"{name}.c")]
+    compiler = shlex.split(os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "")
+    if not compiler:
+        raise EngineError(f"{name}: no C compiler found; install gcc 12, or set CC to one.")
+    command = [*compiler, *FLAGS, *DEFINES[dtype], str(SOURCES / f"{name}.c")]
     key = hashlib.sha256(" ".join(command).encode() + _cpu().encode())
     for source in sorted(SOURCES.iterdir()):
         key.update(source.read_bytes())
@@ -45,16 +48,20 @@ def library(name: str, dtype: torch.dtype) -> ctypes.CDLL:
         partial, code = (target.with_suffix(f".{os.getpid()}{end}") for end in ("", ".o"))
         _run([*command, "-c", "-o", str(code)])
         # Linked without -ffast-math, which would make the whole process flush denormal numbers.
-        _run([compiler, "-shared", "-fopenmp", str(code), "-o", str(partial), "-lm"])
+        _run([*compiler, "-shared", "-fopenmp", str(code), "-o", str(partial), "-lm"])
         code.unlink()
         partial.replace(target)
     return ctypes.CDLL(str(target))
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as exc:
+        raise EngineError(f"{command[0]}: {exc.strerror}, expected a C compiler; set CC.") from exc
     if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[:500]}; see tools/kernels.")
+        said = done.stderr.strip()[:500]
+        raise EngineError(f"{command[0]}: {said}; expected GCC 12 or clang 12, or newer; set CC.")
 
 
 def _cpu() -> str:
@@ -67,12 +74,14 @@ def _cpu() -> str:
 
 
 def at(*tensors: Tensor | None) -> list[ctypes.c_void_p]:
-    """Where each lies, for a call; NULL for None. The tensors must be contiguous, and kept."""
+    """Where each lies, for a call; NULL for None. Keep the tensors until it returns."""
+    assert all(t is None or t.is_contiguous() for t in tensors)
     return [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
 
 
 def pointers(*tensors: Tensor | None) -> ctypes.Array:
     """An array of them: a struct of pointers, as C sees it."""
+    assert all(t is None or t.is_contiguous() for t in tensors)
     return (ctypes.c_void_p * len(tensors))(*(None if t is None else t.data_ptr() for t in tensors))
 
 

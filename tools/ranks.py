@@ -19,6 +19,8 @@ def ranks(device: str) -> Iterator[tuple[int, int]]:
     if world == 1:
         yield 0, 1
         return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # one GPU each
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield dist.get_rank(), world

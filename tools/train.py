@@ -74,7 +74,8 @@ class Trainer:
             raise EngineError(f"batch.rows: {rows}, expected a multiple of {world} processes.")
         torch.manual_seed(recipe.seed)
         self.model = Model(recipe.model, recipe.slow).to(machine.device)
-        if weights is not None:
+        begun = (out / "last.safetensors").exists()
+        if weights is not None and not begun:
             load_weights(self.model, weights)
         self.optim = Optimizer(self.model, recipe.rates)
         self.feed = Feed(data, recipe.mix, rows, recipe.batch.length, recipe.seed)
@@ -83,7 +84,7 @@ class Trainer:
         self.step = self.seen = self.saves = self.rollbacks = 0
         self.seconds = self.saved_at = 0.0
         self.good: dict[str, Any] = {}
-        if (out / "last.safetensors").exists():
+        if begun:
             self._resume(out / "last.safetensors")
         self._remember()
         self.forward = fused.fastest(self.model)
@@ -328,7 +329,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line. 0: complete; 3: paused by --stop-after; 1: an error, in one sentence."""
+    """The command line. 0: complete; 3: paused; 1: an error, in one sentence."""
     args = parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -336,10 +337,9 @@ def main(argv: list[str] | None = None) -> int:
         recipe = load_recipe(args.recipe, args.minutes)
         machine = pick_machine(args.device, args.precision, args.compile)
         args.out.mkdir(parents=True, exist_ok=True)
-        with long_run(), ranks.ranks(machine.device) as place:
+        with long_run(), signals() as stop, ranks.ranks(machine.device) as place:
             trainer = Trainer(recipe, args.data, args.out, machine, place, args.weights)
-            with signals() as stop:
-                return 0 if trainer.run(args.stop_after, stop) else 3
+            return 0 if trainer.run(args.stop_after, stop) else 3
     except ParrotError as exc:
         print(exc, file=sys.stderr)
         return 1

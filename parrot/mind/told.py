@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a turn tells of its speaker: names, home, family, likes, things owned. In English and Chinese.
+"""What a turn tells of its speaker: names, home, family, likes, things owned; English and Chinese.
 
 Judged by the sentence, so that "I'm Tom. What's your name?" keeps its first half. It is a list of
 forms, not an understanding: docs/mind.md has the share it finds.

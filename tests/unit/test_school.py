@@ -276,6 +276,7 @@ def test_coined_names_of_the_two_splits_differ(lang):
         for split in (False, True)
     )
     assert not train & held
+    assert not {name.lower() for name in train | held} & families_memory.NO_NAMES
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

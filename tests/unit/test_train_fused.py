@@ -41,6 +41,7 @@ def run(forward: Callable, model: Model, rows: int, T: int) -> dict:
     found = {"logits": logits, **{n: p.grad for n, p in model.named_parameters()}}
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
         found |= {f"state {i}.{j}": x for j, x in enumerate(new)} | {f"first {i}": old[2].grad}
+    assert all(torch.isfinite(x).all() for x in found.values())
     return {name: x.detach().clone() for name, x in found.items()}
 
 

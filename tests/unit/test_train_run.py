@@ -198,7 +198,7 @@ def test_a_step_that_blows_up_is_undone(world: Path, tmp_path: Path) -> None:
 def test_another_network_or_a_damaged_checkpoint_is_refused(world: Path, tmp_path: Path) -> None:
     run = trainer(world, tmp_path)
     run.save()
-    text = (world / "run.toml").read_text().replace("layers = 2", "layers = 3")
+    text = (world / "run.toml").read_text().replace("layers = 3", "layers = 4")
     (tmp_path / "other.toml").write_text(text)
     with pytest.raises(MismatchError, match="take another --out"):
         Trainer(load_recipe(tmp_path / "other.toml"), world / "data", tmp_path, PLAIN)

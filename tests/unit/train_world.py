@@ -16,7 +16,7 @@ seed = 3
 slow = 2
 [model]
 width = 64
-layers = 2
+layers = 3
 [batch]
 rows = 4
 length = 48

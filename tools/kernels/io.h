@@ -44,8 +44,8 @@ static inline REAL from_io(io x) {
     return f;
 }
 
-// To the nearest, ties to even. What is no number may become another one that is none, or infinite: the trainer looks at
-// the loss, not at these.
+// To the nearest, ties to even. -ffast-math knows no NaN: one may turn into any number here. What blows up shows in the
+// residual stream, which is never narrowed, and so in the loss or in the norm of the gradient.
 static inline io to_io(REAL x) {
     float f = (float)x;
     uint32_t bits;

@@ -112,6 +112,7 @@ void time_mix_forward(const struct sizes *size, const struct streams *x, const R
     int H = size->H, T = size->T, spans = (T + WKV_SPAN - 1) / WKV_SPAN;
 #pragma omp parallel for schedule(static)
     for (int bh = 0; bh < size->B * H; bh++) {
+        if (T < 1) continue;
         avec st[N * Q], sa[Q];
         struct gates two[2];
         struct head head = head_of(params, H, bh % H);

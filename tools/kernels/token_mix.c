@@ -125,6 +125,7 @@ void token_mix_backward(const struct sizes *size, const REAL *x, const REAL *shi
 }
 
 void squared_relu_forward(size_t n, const io *restrict x, io *restrict out) {
+#pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
         REAL z = from_io(x[i]);
         z = z > 0 ? z : 0;
@@ -133,6 +134,7 @@ void squared_relu_forward(size_t n, const io *restrict x, io *restrict out) {
 }
 
 void squared_relu_backward(size_t n, const io *restrict x, const io *restrict dout, io *restrict dx) {
+#pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
         REAL z = from_io(x[i]);
         dx[i] = to_io(2 * (z > 0 ? z : 0) * from_io(dout[i]));

@@ -9,6 +9,7 @@ copying is what recall is made of.
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 from tools.school import world
 from tools.school.document import Document, finish
@@ -20,6 +21,12 @@ COIN_SHARE = 0.6
 ONSETS = [*"bcdfghjklmnprstvwyz", "br", "ch", "dr", "fl", "gr", "kl", "pl", "sh", "st", "tr", "th"]
 VOWELS = [*"aeioaeio", "ai", "ee", "oo", "ou", "u"]
 CODAS = ["", "", "", "n", "l", "r", "s", "t", "m", "x", "nd", "ck", "by", "ly", "no", "ra"]
+NO_NAMES = frozenset(
+    word
+    for line in (Path(__file__).parent / "data" / "no_names.txt").read_text().splitlines()
+    if not line.startswith("#")
+    for word in line.split()
+)
 ZH_FIRST = "小小小阿阿老大"
 ZH_NAME = (
     "安宝冰波彩灿草晨橙池春翠达丹道灯迪蝶东豆朵恩方飞丰枫福刚高格歌谷光果海禾和荷恒虹厚湖花欢辉慧火吉佳江娇金京晶静九菊君凯康可克蓝乐雷"
@@ -37,7 +44,8 @@ def coined(row: Row, rng: random.Random, heldout: bool) -> Row:
         else:
             first = rng.choice(ZH_FIRST) if rng.random() < 0.6 else rng.choice(ZH_NAME)
             name = first + rng.choice(ZH_NAME)
-        if len(name) > 1 and reserved("name", name) == heldout:
+        is_word = name.lower() in NO_NAMES
+        if len(name) > 1 and not is_word and reserved("name", name) == heldout:
             return Row(list(row.cells), [name, *list(row.cells.values())[1:]], row.lang)
 
 
