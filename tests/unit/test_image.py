@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 import shutil
 import stat
@@ -14,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from parrot.app import board
-from parrot.base.errors import ConfigError, FormatError, MismatchError
+from parrot.base.errors import (
+    ConfigError,
+    CorruptError,
+    FileError,
+    FormatError,
+    MismatchError,
+    ParrotError,
+)
 from tools.image import armbian
 from tools.image.disk import FIRST_MIB, MIB, Partition, make_ext4, size_mib, table_script
 from tools.image.installer import for_writable_root, service_tree
@@ -202,7 +211,7 @@ def armbian_image(path: Path, release: str = RELEASE, table: str = "gpt") -> Pat
     tree = path.with_name("armbian-root")
     put(tree / "etc/armbian-release", release.encode())
     put(tree / "etc/fstab", b"UUID=1 / ext4 defaults 0 1\n")
-    put(tree / "boot/armbianEnv.txt", b"verbosity=1\noverlays=uart3\nrootfstype=ext4\n")
+    put(tree / "boot/armbianEnv.txt", b"verbosity=1\nextraargs=cma=256M\noverlays=uart3\n")
     put(tree / "boot/dtb/rockchip/overlay/rk3588-i2c2-m0.dtbo", b"\xd0\x0d\xfe\xed")
     (tree / "root").mkdir()
     (tree / "usr/lib").mkdir(parents=True)
@@ -234,7 +243,8 @@ def test_armbian_of_an_rk3588_takes_the_parrot_in(tmp_path: Path) -> None:
     armbian.image_tree(tree)
     put(tree / "opt/parrot/start", b"#!/bin/sh\n", executable=1)
     armbian.resize(root, 40)
-    armbian.inject(root, tree, armbian.changed_texts(root, "rk3588-i2c2-m0"))
+    armbian.inject(root, tree, armbian.changed_texts(root, "rk3588-i2c2-m0", "gpt"))
+    armbian.verify(root, tree, tmp_path / "back")
     soul = make_ext4(tmp_path / "soul.ext4", "parrot-soul", 8)
     armbian.compose(image, layout, root, soul.content)
 
@@ -246,6 +256,7 @@ def test_armbian_of_an_rk3588_takes_the_parrot_in(tmp_path: Path) -> None:
     armbian.cut_out(image, BEGIN_MIB * MIB, 40 * MIB, again)
     environment = armbian.read_out(again, "/boot/armbianEnv.txt").splitlines()
     assert "overlays=uart3 rk3588-i2c2-m0" in environment and "verbosity=1" in environment
+    assert "extraargs=cma=256M gpt" in environment
     assert armbian.read_out(again, "/usr/lib/parrot/board.env") == "PARROT_BOARD=rk3588\n"
     about = armbian.run(["debugfs", "-R", "stat /opt/parrot/start", again])
     assert re.search(r"Type: regular\s+Mode:\s+0755", about)
@@ -270,6 +281,44 @@ def test_armbian_of_another_chip_or_none_is_refused(tmp_path: Path) -> None:
         armbian.cut_out(image, BEGIN_MIB * MIB, ROOT_MIB * MIB, root)
         with pytest.raises(MismatchError, match=why):
             armbian.check_root(image, root)
+
+
+@needs_sfdisk
+@needs_e2fsprogs
+def test_armbian_is_refused_before_anything_is_built_and_nothing_is_left(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    other = armbian_image(tmp_path / "pi.img", "BOARD=orangepi3\nBOARDFAMILY=sun50iw6\n")
+    cut = armbian_image(tmp_path / "cut.img")
+    os.truncate(cut, (BEGIN_MIB + 8) * MIB)
+    packed = tmp_path / "cut.img.gz"
+    whole = gzip.compress(armbian_image(tmp_path / "whole.img").read_bytes(), 1)
+    packed.write_bytes(whole[: len(whole) // 2])
+    cases: list[tuple[Path, type[ParrotError], str]] = [
+        (other, MismatchError, r"pi\.img: for orangepi3 \(sun50iw6\), expected a board"),
+        (cut, CorruptError, r"last partition ends at byte [0-9,]+ but it has 25,165,824; the copy"),
+        (packed, CorruptError, "the copy was cut short, download it again"),
+        (tmp_path / "absent.img", FileError, r"absent\.img: .*no such file"),
+    ]
+    for brought, kind, why in cases:
+        with pytest.raises(kind, match=why):
+            armbian.build(brought, None, tmp_path / "cache", out)
+        assert list(out.iterdir()) == []
+        assert not (tmp_path / "cache").exists()
+
+
+@needs_e2fsprogs
+def test_file_that_did_not_fit_into_the_root_is_found_by_reading_back(tmp_path: Path) -> None:
+    root = make_ext4(tmp_path / "root.ext4", "armbi_root", 8).content
+    tree = tmp_path / "tree"
+    put(tree / "a/small", b"fits")
+    link(tree / "a/sh", "small")
+    armbian.inject(root, tree, {})
+    armbian.verify(root, tree, tmp_path / "back")
+    put(tree / "b/large", os.urandom(9 * MIB))
+    with pytest.raises(FileError, match="/b/large: not in the image as it was written"):
+        armbian.inject(root, tree, {})
+        armbian.verify(root, tree, tmp_path / "again")
 
 
 @needs_sfdisk
