@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.device.disk import CardServer, FickleCard
-from tools.device.fast import DiskImage, GuestFiles
+from tools.device.fast import Bootable
 from tools.device.usbredir import TinyUsbI2C, UsbAdapter
 from tools.image.host import need
 
@@ -38,7 +38,7 @@ class Machine:
     def __init__(
         self,
         folder: Path,
-        files: GuestFiles | DiskImage,
+        files: Bootable,
         adapter: TinyUsbI2C,
         card: FickleCard | None = None,
         append: str = "",
@@ -66,7 +66,7 @@ class Machine:
         self.serial, _ = self._serial_server.accept()
         self._serial_server.close()
 
-    def _command(self, files: GuestFiles | DiskImage, append: str) -> list[str]:
+    def _command(self, files: Bootable, append: str) -> list[str]:
         card = [
             "-blockdev",
             f"driver=nbd,node-name=card,server.type=unix,server.path={self._folder}/card",
