@@ -68,6 +68,19 @@ class WholeCard:
         return ["-bios", FIRMWARE]
 
 
+@dataclass(frozen=True)
+class CardWithKernel:
+    """The machine's card has the root, and QEMU brings the kernel: for boards whose own boot loader
+    no QEMU runs."""
+
+    kernel: Path
+    initrd: Path
+
+    def words(self, append: str) -> list[str]:
+        said = f"console=ttyAMA0 quiet loglevel=4 panic=5 gpt {append}"
+        return ["-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", said]
+
+
 def fast_guest(cache: Path, out: Path) -> GuestFiles:
     """Make the guest that runs this parrot."""
     base = base_root(cache)
@@ -85,9 +98,13 @@ def fast_guest(cache: Path, out: Path) -> GuestFiles:
     shutil.copytree(GUEST, tree / "guest")
     make_ext4(files.disk, "parrot-root", size_mib(tree, 0.15, 48), tree)
     shutil.rmtree(tree)
-    shutil.copy(base.path / f"boot/vmlinuz-{base.kernel}", files.kernel)
-    replace_file(files.initrd, initrd(base.path, base.kernel, BOOT_MODULES))
+    copy_kernel(base, files.kernel, files.initrd)
     return files
+
+
+def copy_kernel(base: BaseRoot, kernel: Path, first_files: Path) -> None:
+    shutil.copy(base.path / f"boot/vmlinuz-{base.kernel}", kernel)
+    replace_file(first_files, initrd(base.path, base.kernel, BOOT_MODULES))
 
 
 def keep_modules(base: BaseRoot, tree: Path, names: list[str]) -> None:

@@ -23,6 +23,7 @@ CPU = "cortex-a53"
 # One instruction is one nanosecond of the guest's time: a board of 1 GHz, one thing a cycle.
 # Without it the guest is as slow as its emulator, and a key held for three scans is a long press.
 ICOUNT = "shift=0,sleep=on"
+TAP_S = 0.4  # between two keys of the serial pad
 
 
 class PowerLost(Exception):
@@ -144,6 +145,12 @@ class Machine:
                 answer = json.loads(talk.readline())
                 if "return" not in answer:
                     raise ValueError(f"QEMU: {answer}")
+
+    def tap(self, keys: str) -> None:
+        """Tap keys on the serial pad: not held, so a busy guest takes none for a long press."""
+        for key in keys:
+            self.serial.sendall(key.encode())
+            time.sleep(TAP_S)
 
     def type(self, line: str) -> None:
         """Type a line on the serial console."""
