@@ -25,9 +25,10 @@ from torch import nn
 from parrot.base.errors import ConfigError, ParrotError
 from parrot.base.files import replace_file
 from tools import probe
+from tools.machine import Machine, pick_machine
 from tools.net import Model, Shape
 from tools.recipe import Recipe, Schedule, load_recipe
-from tools.train import Machine, Trainer, pick_machine
+from tools.train import Trainer
 
 HELDOUT_BYTES = 16 << 10
 Change = Callable[[Recipe], Recipe]
@@ -103,7 +104,7 @@ def run(
         out = keep / "".join(c if c.isalnum() else "_" for c in name) if keep else Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
         (out / "last.safetensors").unlink(missing_ok=True)  # each run begins anew
-        trainer = Trainer(recipe, data, out, machine, 0, 1)
+        trainer = Trainer(recipe, data, out, machine)
         if name == "init: normal 0.02":
             naive(trainer.model)
         begun, bits = time.monotonic(), []

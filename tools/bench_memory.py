@@ -11,7 +11,8 @@ questions, and the time of a query.
 
 `--file` keeps the crystals there and asks from a process of its own, whose memory is then that of
 recall alone. `--names` asks for names after 256 kB of chatter of which every statement was kept,
-far more than surprise keeps: the share of questions with the name in what is woven in.
+far more than surprise keeps: the share of questions with the name in what is woven in, and of
+greedy replies that say it, from a state that lived all of it.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ from pathlib import Path
 
 import numpy as np
 
+from parrot.engine.generate import Sampling
 from parrot.engine.model import Model
+from parrot.engine.state import State
 from parrot.mind import memory
 from parrot.mind.schema import MIGRATIONS
+from parrot.mind.turn import opening, stop_of
 from tools.chatter import chatter
 
 _words = str.split
@@ -207,13 +211,33 @@ NAMED = [
 ]
 
 
-def names_after_chatter(n: int, n_bytes: int) -> dict[str, object]:
+def lived(model: Model, talk: list[tuple[str, str]]) -> State:
+    """Return the state after a talk."""
+    state = model.new_state()
+    for heard, said in talk:
+        model.forward(opening(model, state.position, heard.encode(), b""), state)
+        model.forward(model.tokenizer.encode(said.encode() + stop_of(model)), state)
+    return state
+
+
+def reply(model: Model, state: State, asked: str, woven: list[str]) -> str:
+    """Return what is said greedily when `woven` comes before the question."""
+    twin, text = state.copy(), "\n".join(woven).encode()
+    model.forward(opening(model, twin.position, asked.encode(), text), twin)
+    greedy = Sampling(temperature=0.0)
+    pieces = model.generate(twin, sampling=greedy, stop=stop_of(model), max_bytes=120)
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def names_after_chatter(model: Model, n: int, n_bytes: int) -> dict[str, object]:
     """Tell a name, then chatter, then ask; n times for each form, every time another name."""
     database, chance = new_memory(), random.Random(4)
-    told = [heard for heard, _ in chatter(n_bytes, chance) if memory.is_statement(heard)]
+    talk = list(chatter(n_bytes, chance))
+    told = [heard for heard, _ in talk if memory.is_statement(heard)]
     for i, text in enumerate(told):
         memory.insert(database, float(i), i, text, memory.SURPRISING)
-    found, times = dict.fromkeys((asked for _, asked in NAMED), 0), []
+    state, times = lived(model, talk), []
+    found, said, off = (dict.fromkeys((asked for _, asked in NAMED), 0) for _ in range(3))
     for form, (tell, asked) in enumerate(NAMED):
         for who in chance.sample(people(form >= 3), n):
             name = who.split()[0]
@@ -223,12 +247,17 @@ def names_after_chatter(n: int, n_bytes: int) -> dict[str, object]:
             recalled = memory.search(database, asked, float(len(told)), 3, False)
             times.append((time.perf_counter() - begun) * 1e3)
             database.execute("ROLLBACK")
-            found[asked] += any(name in crystal.text for crystal in recalled)
-    shares = {asked: hits / n for asked, hits in found.items()}
+            woven = [c.text for c in sorted(recalled, key=lambda c: c.id)]
+            found[asked] += any(name in text for text in woven)
+            said[asked] += name.lower() in reply(model, state, asked, woven).lower()
+            off[asked] += name.lower() in reply(model, state, asked, []).lower()
+    total = n * len(NAMED)
     return {
         "crystals": len(told),
-        "recalled": sum(shares.values()) / len(shares),
-        "by_question": shares,
+        "recalled": sum(found.values()) / total,
+        "said": sum(said.values()) / total,
+        "said_without_memory": sum(off.values()) / total,
+        "said_by_question": {asked: hits / n for asked, hits in said.items()},
         "query_ms_median": statistics.median(times),
     }
 
@@ -251,7 +280,9 @@ def main() -> None:
         print(json.dumps({f"{args.crystals:,} crystals": found}, indent=1))
         return
     if args.names:
-        print(json.dumps(names_after_chatter(args.names, 262_144), indent=1, ensure_ascii=False))
+        model = Model.open(args.model, threads=1)
+        figures = names_after_chatter(model, args.names, 262_144)
+        print(json.dumps(figures, indent=1, ensure_ascii=False))
         return
     pairs = make(args.crystals, seed=1)
     wanted = random.Random(2).sample(range(len(pairs)), args.questions)

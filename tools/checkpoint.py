@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
-from parrot.base.errors import CorruptError, FormatError
+from parrot.base.errors import CorruptError, FormatError, MismatchError
 from parrot.base.files import file_error, replace_file
 
 KIND = "parrot-training-2"
@@ -83,3 +83,25 @@ def model_tensors(path: Path) -> dict[str, Tensor]:
     """The network alone, by official name, in float32."""
     groups, _ = read_checkpoint(path)
     return {name: t.to(torch.float32) for name, t in groups.get("model", {}).items()}
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Give `model` the weights of a safetensors file with the official names.
+
+    Raises: FormatError if it is another kind of file; MismatchError if it is of another network.
+    """
+    try:
+        tensors = load(path.read_bytes())
+    except OSError as exc:
+        raise file_error(path, exc, "read") from exc
+    except SafetensorError as exc:
+        raise FormatError(
+            f"{path}: {exc}, expected a safetensors file; take one of tools.export.", path=path
+        ) from exc
+    own = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    if own != {name: tuple(t.shape) for name, t in tensors.items()}:
+        raise MismatchError(
+            f"{path}: its tensors are not those of this network; take the recipe it was made by.",
+            path=path,
+        )
+    model.load_state_dict({name: t.float() for name, t in tensors.items()})

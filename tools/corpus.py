@@ -26,13 +26,13 @@ import numpy as np
 
 from parrot.base.errors import ConfigError, CorruptError, FileError, ParrotError
 from parrot.base.files import file_error, replace_file
-from parrot.base.text import COMPANION, END_OF_DOCUMENT, END_OF_TURN, PARROT
+from parrot.base.text import COMPANION, END_OF_DOCUMENT, END_OF_TURN, PARROT, RECALLED
 from tools.corpus_read import Record, read_records
 from tools.neardup import Windows
 
 HELD_EVERY, HELD_AT = 20, 19  # of a file written by hand, items 19, 39, ... are held out
 NEAR = 0.5  # of a document's windows also in held-out text: it is dropped
-ROLES = {"user": COMPANION, "assistant": PARROT}
+ROLES = {"user": COMPANION, "assistant": PARROT, "memory": RECALLED}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from parrot.base.text import clean_text
 
 FILE_BYTES_MAX = 1 << 30  # unpacked; a larger text is cut into several files by its owner
 PIECE = "<|doc|>"
-ROLES = ("user", "assistant")
+ROLES = ("user", "assistant", "memory")
 EASY_WORDS = 14  # words to a sentence, at most
 EASY_LETTERS = 4.3  # letters to a word, at most
 LATIN = re.compile(r"[A-Za-z']+")
@@ -151,7 +151,7 @@ def _record(path: Path, number: int, line: str) -> Record:
     talk: list[tuple[str, str]] = []
     for turn in turns:
         if not isinstance(turn, dict) or turn.get("role") not in ROLES:
-            raise wrong("has a turn whose role is not user or assistant")
+            raise wrong("has a turn whose role is not user, assistant or memory")
         if not isinstance(turn.get("text"), str):
             raise wrong("has a turn without text")
         talk.append((turn["role"], clean_text(turn["text"]).strip()))

@@ -7,7 +7,7 @@
 #
 # `run` unpacks into WORK, trains for at most PARROT_SECONDS (540) and exits 3 when there is more to do. OUT receives what
 # is worth bringing back, each file at most 16 MB: the checkpoint in parts, the network in f16, curves and samples.
-# PARROT_TRAIN holds further options of tools.train (default: --compile).
+# PARROT_TRAIN holds further options of tools.train (default: --device cuda --compile).
 set -eu
 PYTHON=${PYTHON:-python3}
 PART=15000000
@@ -42,7 +42,7 @@ run() {
     status=0
     # shellcheck disable=SC2086 # options are words
     $PYTHON -m tools.train "$recipe" --data "$work/data" --out "$work/run" \
-        --stop-after "${PARROT_SECONDS:-540}" ${PARROT_TRAIN:---compile} || status=$?
+        --stop-after "${PARROT_SECONDS:-540}" ${PARROT_TRAIN:---device cuda --compile} || status=$?
     [ $status -eq 0 ] || [ $status -eq 3 ] || exit $status
     bring "$work/run" "$out"
     exit $status

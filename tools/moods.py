@@ -39,6 +39,7 @@ from parrot.base.files import file_error, read_file
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN, PARROT, companion_turn
 from parrot.mind.hormones import HORMONES
 from parrot.mind.moods import PUSH_MAX, SUFFIX
+from tools import fused
 from tools.adapt import BUNDLED, load_network
 from tools.corpus import frame
 from tools.corpus_read import Record, read_records
@@ -113,7 +114,7 @@ def costs(model: Model, states: list[parrot.State], push: Tensor, replies: list[
         text[i, : len(reply) + 1] = np.frombuffer(PARROT + reply, np.uint8)
     lengths = torch.tensor([len(reply) for reply in replies])
     tokens, said = torch.from_numpy(text), torch.arange(size) < lengths[:, None]
-    logits, _ = model(tokens[:, :-1], layers_of(model, states, push))
+    logits, _ = fused.fastest(model)(tokens[:, :-1], layers_of(model, states, push))
     nats = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
     return (nats.view(said.shape) * said).sum(1) / lengths
 

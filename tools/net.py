@@ -62,6 +62,11 @@ def linear(weight: Tensor) -> nn.Linear:
     return layer
 
 
+def wide(x: Tensor) -> Tensor:
+    """x, in float32 where autocast had made it narrower."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 class TimeMix(nn.Module):
     """Attention's place: each head writes to, decays and reads a matrix of 64 x 64."""
 
@@ -114,7 +119,7 @@ class TimeMix(nn.Module):
         xv = x + d * self.x_v
         v = self.value(xv)
         w = torch.tanh((x + d * self.x_w) @ self.w1) @ self.w2
-        w = torch.exp(DECAY * torch.sigmoid(self.w0 + w.float()))
+        w = torch.exp(DECAY * torch.sigmoid(self.w0 + wide(w)))
         a = torch.sigmoid(self.a0 + ((x + d * self.x_a) @ self.a1) @ self.a2)
         g = torch.sigmoid((x + d * self.x_g) @ self.g1) @ self.g2
         if first is None:
@@ -123,7 +128,7 @@ class TimeMix(nn.Module):
             v = v + (first - v) * torch.sigmoid(self.v0 + (xv @ self.v1) @ self.v2)
 
         def heads(z: Tensor) -> Tensor:
-            return z.float().view(B, T, self.heads, HEAD)
+            return wide(z).view(B, T, self.heads, HEAD)
 
         kk = F.normalize(heads(k * self.k_k), dim=-1)
         k = heads(k * (1 + (a - 1) * self.k_a))

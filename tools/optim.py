@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tools import ranks
+
 NEWTON = (3.4445, -4.7750, 2.0315)  # quintic whose iteration drives singular values towards 1
 
 
@@ -106,7 +108,7 @@ class Optimizer:
             lr = r.muon * scale * max(1.0, shape[0] / shape[1]) ** 0.5
             p = self.flat[start:end]
             p.mul_(1 - r.muon * scale * r.decay)
-            p.add_(orthogonalise(g).flatten(), alpha=-lr)
+            p.add_(ranks.shared(orthogonalise, g).flatten(), alpha=-lr)
         self.grad.zero_()
 
     def _adam(self, lr: float, shrink: float) -> None:

@@ -35,6 +35,7 @@ import parrot
 from parrot.base.errors import ConfigError, CorruptError, ParrotError
 from parrot.base.files import read_file
 from parrot.base.text import END_OF_DOCUMENT, END_OF_TURN, clean_text, companion_turn
+from tools import fused
 from tools.adapt import (
     BUNDLED,
     Adapter,
@@ -47,8 +48,8 @@ from tools.adapt import (
 )
 from tools.corpus import frame
 from tools.corpus_read import Record, read_records
+from tools.machine import pick_machine
 from tools.replies import held_out
-from tools.train import pick_machine
 
 FILE_BYTES_MAX = 64 << 20
 HELD_EVERY = 5
@@ -120,7 +121,7 @@ def log_likelihoods(adapter: Adapter, pairs: list[Pair]) -> tuple[Tensor, Tensor
         mask[i, len(context) - 1 : len(whole) - 1] = True
     tokens, wanted = torch.from_numpy(text), torch.from_numpy(mask)
     with pick_machine("cpu", "auto", False).autocast():
-        logits, _ = adapter.model(tokens[:, :-1], adapter.start(len(rows)))
+        logits, _ = fused.fastest(adapter.model)(tokens[:, :-1], adapter.start(len(rows)))
     cost = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
     nats = -(cost.view(wanted.shape) * wanted).sum(1)
     return nats.view(2, -1), wanted.sum(1).view(2, -1)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -52,3 +52,18 @@ def from_first(number: float) -> float:
         x = x.cuda()
     dist.broadcast(x, 0)
     return float(x.item())
+
+
+def shared(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """`work(batch)`, each process having done its share of the batch's first dimension."""
+    if not dist.is_initialized():
+        return work(batch)
+    world, rank, n = dist.get_world_size(), dist.get_rank(), len(batch)
+    each = -(-n // world)
+    mine = batch[rank * each : (rank + 1) * each]
+    done = batch.new_zeros(each, *batch.shape[1:])
+    if len(mine):
+        done[: len(mine)] = work(mine)
+    parts = [torch.empty_like(done) for _ in range(world)]
+    dist.all_gather(parts, done)
+    return torch.cat(parts)[:n]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a parrot.
 
-    python -m tools.train tools/runs/cpu.toml --data DIR --out DIR --minutes 120 --compile
+    python -m tools.train tools/runs/cpu.toml --data DIR --out DIR --minutes 120 --threads 1
     torchrun --nproc-per-node 2 -m tools.train ...
 
 DIR of --data is what `tools.corpus` wrote. The run leaves `last.safetensors` (replaced as a whole
 every few minutes), `curve.csv`, `heldout.csv`, `curve.png` and `samples.txt` in --out. Started
 again with the same --out it goes on from its checkpoint: on a CPU, with a schedule in steps, to
 the very same numbers as if never stopped. A resumed run may change its mixture, its rates and its
-length, not the network.
+length, not the network. Ctrl-C pauses it: the step is ended and a checkpoint written.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import math
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ from tqdm import tqdm
 
 from parrot.base.errors import EngineError, FileError, MismatchError, ParrotError
 from parrot.base.files import file_error
-from tools import probe, ranks
-from tools.checkpoint import read_checkpoint, write_checkpoint
+from tools import fused, probe, ranks
+from tools.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from tools.feed import Feed
 from tools.journal import Journal
+from tools.machine import Machine, keep_memory, pick_machine, signals
 from tools.net import Model
 from tools.optim import Optimizer
 from tools.recipe import Recipe, load_recipe
@@ -48,34 +49,33 @@ HELDOUT_BYTES_LAST = 64 << 10  # and at the end
 ROOM = 16 << 20  # bytes of disk for curves, samples and pictures
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where and how to compute."""
-
-    device: str
-    bf16: bool
-    compile: bool
-
-    def autocast(self) -> torch.autocast:
-        kind = self.device.partition(":")[0]
-        return torch.autocast(kind, torch.bfloat16, enabled=self.bf16)
-
-
 class Trainer:
     """One process of a run. All processes hold the same network and optimizer, each its share of
     the rows.
     """
 
     def __init__(
-        self, recipe: Recipe, data: Path, out: Path, machine: Machine, rank: int, world: int
+        self,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        machine: Machine,
+        place: tuple[int, int] = (0, 1),
+        weights: Path | None = None,
     ) -> None:
+        """`place`: this process's number, and how many there are; `weights`: what a new run
+        begins with (safetensors, official names), else the initial values.
+        """
         self.recipe, self.out, self.machine = recipe, out, machine
-        self.data, self.rank, self.world = data, rank, world
+        self.data, (self.rank, self.world) = data, place
+        rank, world = place
         rows = recipe.batch.rows
         if rows % world:
             raise EngineError(f"batch.rows: {rows}, expected a multiple of {world} processes.")
         torch.manual_seed(recipe.seed)
         self.model = Model(recipe.model, recipe.slow).to(machine.device)
+        if weights is not None:
+            load_weights(self.model, weights)
         self.optim = Optimizer(self.model, recipe.rates)
         self.feed = Feed(data, recipe.mix, rows, recipe.batch.length, recipe.seed)
         self.mine = slice(rank * rows // world, (rank + 1) * rows // world)
@@ -86,6 +86,7 @@ class Trainer:
         if (out / "last.safetensors").exists():
             self._resume(out / "last.safetensors")
         self._remember()
+        self.forward = fused.fastest(self.model)
         if machine.compile:
             for block in self.model.blocks:
                 block.compile(dynamic=False)
@@ -98,7 +99,7 @@ class Trainer:
         text = text.to(self.machine.device)
         self._forget_some()
         with self.machine.autocast():
-            logits, after = self.model(text[:, :-1], self.state)
+            logits, after = self.forward(text[:, :-1], self.state)
         loss = F.cross_entropy(logits.float().flatten(0, 1), text[:, 1:].flatten())
         loss.backward()
         ranks.mean(self.optim.grad)
@@ -227,15 +228,16 @@ class Trainer:
         journal.samples(self.step, list(zip(probe.PROMPTS, said, strict=True)))
         journal.draw()
 
-    def run(self, stop_after: float) -> bool:
-        """Train to the end, or for `stop_after` seconds; True if the run is complete."""
+    def run(self, stop_after: float, stop: threading.Event) -> bool:
+        """Train to the end, for `stop_after` seconds or until `stop`; True if it is complete."""
         self.check_room()
         journal = None if self.rank else Journal(self.out, self.step)
         schedule, begun, before = self.recipe.schedule, time.monotonic(), self.seconds
         bar = tqdm(total=1.0, disable=None if not self.rank else True, bar_format=BAR)
         over = schedule.share(self.step, self.seconds) >= 1
         while not over:
-            if ranks.from_first(time.monotonic() - begun) >= stop_after:
+            spent = math.inf if stop.is_set() else time.monotonic() - begun
+            if ranks.from_first(spent) >= stop_after:
                 break
             scale = schedule.scale(self.step, self.seconds)
             bits, norm = self.advance(scale)
@@ -298,16 +300,6 @@ def data_hashes(data: Path) -> dict[str, str]:
     return {s["file"]: s["sha256"] for s in shards}
 
 
-def pick_machine(device: str, precision: str, compile_blocks: bool) -> Machine:
-    """Where to compute. `auto` takes bf16 where the processor multiplies it in hardware."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("--device cuda: PyTorch sees no GPU; install its driver, or use cpu.")
-    fast = device != "cpu" or torch.cpu._is_amx_tile_supported()
-    return Machine(device, precision == "bf16" or (precision == "auto" and fast), compile_blocks)
-
-
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__)
     p.add_argument("recipe", type=Path, help="TOML file of the run")
@@ -323,7 +315,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     p.add_argument("--precision", default="auto", choices=("auto", "bf16", "f32"))
-    p.add_argument("--compile", action="store_true", help="let torch.compile fuse the blocks")
+    p.add_argument(
+        "--from",
+        dest="weights",
+        type=Path,
+        metavar="FILE",
+        help="weights that a new run begins with (tools.export --safetensors)",
+    )
+    p.add_argument("--compile", action="store_true", help="GPU: let torch.compile fuse the blocks")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (all)")
     return p
 
@@ -337,9 +336,12 @@ def main(argv: list[str] | None = None) -> int:
         recipe = load_recipe(args.recipe, args.minutes)
         machine = pick_machine(args.device, args.precision, args.compile)
         args.out.mkdir(parents=True, exist_ok=True)
-        with ranks.ranks(machine.device) as (rank, world):
-            trainer = Trainer(recipe, args.data, args.out, machine, rank, world)
-            return 0 if trainer.run(args.stop_after) else 3
+        keep_memory()
+        torch.set_flush_denormal(True)  # a fading state passes through numbers that are dear
+        with ranks.ranks(machine.device) as place:
+            trainer = Trainer(recipe, args.data, args.out, machine, place, args.weights)
+            with signals() as stop:
+                return 0 if trainer.run(args.stop_after, stop) else 3
     except ParrotError as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -27,6 +27,7 @@ import parrot
 from parrot.base.errors import CorruptError, ParrotError
 from parrot.base.files import file_error
 from parrot.base.text import END_OF_DOCUMENT
+from tools import fused
 from tools.adapt import (
     BUNDLED,
     Adapter,
@@ -38,7 +39,7 @@ from tools.adapt import (
 )
 from tools.corpus import frame
 from tools.corpus_read import read_records
-from tools.train import pick_machine
+from tools.machine import pick_machine
 
 ROW = 384  # bytes of talk in a row, about: a persona must last over several turns
 ROWS = 4
@@ -96,7 +97,7 @@ def train(adapter: Adapter, talks: list[bytes], steps: int, rate: float, seed: i
     for step, (text, mask) in enumerate(bar):
         optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
         with machine.autocast():
-            logits, _ = adapter.model(text[:, :-1], adapter.start(len(text)))
+            logits, _ = fused.fastest(adapter.model)(text[:, :-1], adapter.start(len(text)))
         loss = F.cross_entropy(logits[mask].float(), text[:, 1:][mask])
         optimizer.zero_grad()
         loss.backward()

@@ -8,23 +8,14 @@ kernels are checked against.
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
+from tools.native import at, library
+
 HEAD = 64  # rows and columns of one head's state
-SPAN = 32  # bytes between two kept states; WKV_SPAN in wkv.c
+SPAN = 32  # bytes between two kept states; WKV_SPAN in wkv.h
 SPAN_GPU = 16  # the same in wkv_triton.py
-SOURCE = Path(__file__).parent / "kernels" / "wkv.c"
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
 
 
 def reference(
@@ -43,43 +34,6 @@ def reference(
     return torch.stack(rows, 1), state
 
 
-@functools.cache
-def library(real: str = "float") -> ctypes.CDLL:
-    """wkv.c compiled for this processor, once, into the cache folder."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise RuntimeError("wkv: no C compiler found; install gcc, or set CC to one.")
-    command = [compiler, *FLAGS, f"-DREAL={real}", str(SOURCE)]
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(command).encode() + _cpu().encode())
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parrot" / "kernels"
-    target = home / f"wkv-{key.hexdigest()[:16]}.so"
-    if not target.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}")
-        done = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"wkv: {compiler} failed: {done.stderr.strip()[:500]}")
-        partial.replace(target)
-    return ctypes.CDLL(str(target))
-
-
-def _cpu() -> str:
-    """What -march=native stands for here: two machines may share one cache folder."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
-
-
-def _at(*tensors: Tensor) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(t.data_ptr()) for t in tensors]
-
-
-def _library_for(x: Tensor) -> ctypes.CDLL:
-    return library("double" if x.dtype == torch.float64 else "float")
-
-
 @torch.library.custom_op("parrot::wkv", mutates_args=())
 def _forward(
     state: Tensor, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor
@@ -90,8 +44,7 @@ def _forward(
         return wkv_triton.forward(state, r, w, k, v, a, b)
     inputs = [x.contiguous() for x in (state, r, w, k, v, a, b)]
     y, last, sa, kept = _outputs(*inputs[:2])
-    size = [ctypes.c_int(n) for n in r.shape[:3]]
-    _library_for(r).wkv_forward(*size, *_at(*inputs, y, last, sa, kept))
+    library("wkv", r.dtype).wkv_forward(*r.shape[:3], *at(*inputs, y, last, sa, kept))
     return y, last, sa, kept
 
 
@@ -126,8 +79,7 @@ def _backward(
     inputs = [x.contiguous() for x in (r, w, k, v, a, b, sa, kept, dy)]
     dstate = dlast.contiguous().clone()
     grads = [torch.empty_like(inputs[0]) for _ in range(6)]
-    size = [ctypes.c_int(n) for n in r.shape[:3]]
-    _library_for(r).wkv_backward(*size, *_at(*inputs, dstate, *grads))
+    library("wkv", r.dtype).wkv_backward(*r.shape[:3], *at(*inputs, dstate, *grads))
     return dstate, grads[0], grads[1], grads[2], grads[3], grads[4], grads[5]
 
 

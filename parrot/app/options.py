@@ -57,9 +57,10 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recall",
         type=int,
-        default=0,
+        default=240,
         metavar="N",
-        help="bytes of memory woven in before a turn, for models trained on it (default: 0)",
+        help="bytes of memory woven in before a turn (default: %(default)s); 0 for a model that "
+        "was not trained on it",
     )
     group.add_argument("--max-bytes", type=int, default=400, metavar="N", help="of one reply")
 

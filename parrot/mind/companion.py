@@ -24,7 +24,7 @@ from parrot.mind.entry import Entry, Name
 from parrot.mind.feedback import recognise
 from parrot.mind.hormones import HORMONES, after, bend, level_at
 from parrot.mind.life import Life, Progress
-from parrot.mind.memory import Crystal, crystal_of
+from parrot.mind.memory import RECALL_BYTES, Crystal, crystal_of
 from parrot.mind.moods import Voice, moods_of
 from parrot.mind.sleep import Sleeper
 from parrot.mind.soul import Soul
@@ -42,13 +42,13 @@ _HEAR_TOKENS = 1_024  # with logits of each in one call: 1 MB for bytes
 class Manner:
     """How it speaks. `seed` None goes on from the soul's own chance; given, it makes the talk
     repeatable: moods are felt then, but bend nothing. `recall_bytes` is what memory may weave in
-    before a turn; 0, because only a model that was trained on recalled text knows what it is.
+    before a turn; 0 is for models that were not trained on recalled text (docs/training.md).
     `n_drafts` more than 1 thinks before it speaks (parrot.mind.thinking)."""
 
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.7))
     max_bytes: int = 400
     seed: int | None = None
-    recall_bytes: int = 0
+    recall_bytes: int = RECALL_BYTES
     n_drafts: int = 1
 
 
@@ -317,7 +317,7 @@ class Companion:
             if room < 0:
                 break
             chosen.append(crystal)
-        return chosen
+        return sorted(chosen, key=lambda crystal: crystal.id)  # what was said last holds
 
     def _seed(self) -> int:
         """Return the chance of the next turn: the same again until that turn is committed."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory: crystals on disk, recalled when what is heard resonates with them.
 
-A crystal is a piece of talk worth keeping: the owner said so, or it surprised the parrot. Recall is
+A crystal is a piece of talk worth keeping: the owner said so, told something of their own life, or
+it surprised the parrot. Recall is
 an inverted index (SQLite FTS5) over words and, for Chinese, pairs of characters, ranked by BM25 and
 strength. docs/mind.md has the comparison that chose it, against trigrams and keys from the state.
 
@@ -23,8 +24,9 @@ from parrot.mind.hormones import dose
 
 HALF_LIFE_S = 30 * 86_400
 COLD = 0.05
+RECALL_BYTES = 240  # of memory before a turn: three facts, as people tell them
 _RECALL_DOSE = 0.2
-EXPLICIT, SURPRISING = 1.0, 0.5  # strengths at birth
+EXPLICIT, TOLD, SURPRISING = 1.0, 0.7, 0.5  # strengths at birth
 _TERMS_MAX = 8  # of a question, the rarest
 _MATCHES_MAX = 4_000  # that are ranked: with the terms above it bounds the time of a query
 _CANDIDATES = 32
@@ -38,6 +40,23 @@ _ASKED = re.compile(
     r"|^\s*(?:请)?(?:你)?(?:要)?(?:记住|记得|记下)[了来]?[\s：:，,]*(?P<zh>.+)",
     re.IGNORECASE | re.DOTALL,
 )
+# What tells of the companion's own life: names, home, what they like, what they own.
+_OF_ONESELF = re.compile(
+    r"\b(?:my|our)\s+(?:[\w'’-]+\s+){1,4}?(?:is|are|was|has|lives?|likes?|works?|called|named)\b"
+    r"|\b(?:my|our)\s+(?:[\w-]+\s+)*\w+['’]s\s+(?:name|birthday)\b"
+    r"|\b(?:call me|i(?:['’]?m| am) called|i live|i was born|i work|i (?:like|love|hate)|we live)\b"
+    r"|\b(?:i|we)(?: have|['’]ve got) (?:a|an|two|three)\b"
+    r"|\bi(?:['’]m| am) \d+\b"
+    r"|我叫|我姓|我的名字|我住|我家|我最?(?:喜欢|爱|讨厌|怕)|我(?:有|养|家有)|我的.{1,8}?[叫是在]"
+    r"|我(?:今年|刚满|已经)?[\d一二三四五六七八九十]+岁|我是.{1,8}?(?:人|师|生|的)",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"\bI['’]?(?:m| am) [A-Z][a-z]+\b")  # "I'm Tom", not "I'm tired"
+_ASKS = re.compile(
+    r"^\s*(?:who|what|where|when|which|why|how|do|does|did|is|are|can|could|will|would)\b"
+    r"|什么|怎么|谁|哪|几[个岁点]|多少|多大",
+    re.IGNORECASE,
+)
 _QUESTION = re.compile(r"[?？]\s*$|吗[。！!]?\s*$")
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _PIECES = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
@@ -46,6 +65,7 @@ _STOP_WORDS = """
 a an and are as at be but by can could did do does for from had has have how i in is it its me my of
 on or our please say she so tell that the their them they this to us was we were what when where
 which who whom whose why will with would you your he his her him about any remember know told
+s t m re ve ll d
 什么 怎么 哪里 哪儿 是什 么时 时候 我们 你们 记得 你记 知道 你知 吗的
 """
 _STOP = frozenset(_STOP_WORDS.split())
@@ -80,6 +100,13 @@ def is_statement(text: str) -> bool:
     return len(text.encode()) >= _SURPRISE_BYTES_MIN and not _QUESTION.search(text)
 
 
+def is_of_oneself(text: str) -> bool:
+    """Say whether a turn tells something of the companion's own life, and asks nothing."""
+    if _QUESTION.search(text) or _ASKS.search(text):
+        return False
+    return bool(_OF_ONESELF.search(text) or _NAME.search(text))
+
+
 def is_surprising(text: str, surprise: float | None, usual: list[float]) -> bool:
     """Say whether a turn stood out: `surprise` nats a byte against those of turns before it."""
     if surprise is None or len(usual) < _USUAL_TURNS:
@@ -93,6 +120,8 @@ def crystal_of(text: str, surprise: float | None, usual: list[float]) -> tuple[s
     asked = asked_to_remember(text)
     if asked is not None:
         return _cut(asked), EXPLICIT
+    if is_of_oneself(text):
+        return _cut(text), TOLD
     return (_cut(text), SURPRISING) if is_surprising(text, surprise, usual) else None
 
 

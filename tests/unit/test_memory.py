@@ -18,6 +18,7 @@ from parrot.mind.memory import (
     COLD,
     HALF_LIFE_S,
     asked_to_remember,
+    is_of_oneself,
     is_surprising,
     strength_at,
     terms_of,
@@ -49,6 +50,54 @@ def test_a_request_to_remember_is_understood_in_both_languages(text: str, kept: 
     assert asked_to_remember(text) == kept
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my cat is called Momo",
+        "My sister's name is Anna.",
+        "hi! I'm Tom",
+        "call me Bea",
+        "i live in Oslo",
+        "I am 9",
+        "we have a dog",
+        "my favourite colour is green",
+        "my brother Jan works in a bakery",
+        "I love plums",
+        "我叫小明",
+        "我家的狗叫豆豆",
+        "我喜欢吃梨",
+        "我的生日是五月三日",
+        "我今年8岁",
+        "我住在杭州。",
+        "我是老师的女儿",
+    ],
+)
+def test_what_tells_of_ones_own_life_is_kept(text: str) -> None:
+    assert is_of_oneself(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "what is my cat called?",
+        "do you know what my name is",
+        "I'm tired",
+        "hello",
+        "tell me a story",
+        "the sky is blue",
+        "I am so happy today",
+        "我叫什么名字",
+        "我累了",
+        "你叫什么",
+        "我家在哪儿",
+        "给我讲个故事",
+        "今天真好",
+    ],
+)
+def test_questions_and_moods_are_not(text: str) -> None:
+    assert not is_of_oneself(text)
+
+
 def test_only_what_stands_out_among_enough_turns_is_surprising() -> None:
     usual = [2.0] * 20
     assert is_surprising("The bridge fell into the river.", 2.7, usual)
@@ -60,14 +109,14 @@ def test_only_what_stands_out_among_enough_turns_is_surprising() -> None:
 
 
 def test_terms_are_words_and_pairs_without_what_says_nothing() -> None:
-    assert terms_of("Where does Anna's cat live?") == ["anna", "s", "cat", "liv"]
+    assert terms_of("Where does Anna's cat live?") == ["anna", "cat", "liv"]
     assert terms_of("我的名字") == ["我的", "的名", "名字"]
     assert terms_of("猫 likes cats") == ["猫", "lik", "cat"]
 
 
 def test_a_fact_comes_back_in_other_words_and_only_with_budget(model: Model) -> None:
     soul = Soul.in_memory()
-    parrot = Companion(model, soul, ManualClock(wall_s=1.7e9), Manner(max_bytes=6))
+    parrot = Companion(model, soul, ManualClock(wall_s=1.7e9), Manner(max_bytes=6, recall_bytes=0))
     for text in ("Remember that my sister Anna likes tea.", "记住我住在杭州", "hello"):
         list(parrot.hear(text))
     assert [c.text for c in soul.crystals()] == ["my sister Anna likes tea.", "我住在杭州"]

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tools.school import families_memory, world
 from tools.school import families_number as numbers
-from tools.school import world
 from tools.school.__main__ import main
 from tools.school.families import make
-from tools.school.families_recall import recall_item
+from tools.school.families_recall import Fact, recall_item
 from tools.school.grammar import SkipScript, Teller
 from tools.school.measure import Report
 from tools.school.notation import Book, load_book, reserved
@@ -124,10 +124,13 @@ def test_text_is_clean(training):
         line = json.loads(document.to_json())
         assert set(line) in ({"family", "lang", "text"}, {"family", "lang", "turns"})
         if "turns" in line:
-            assert line["turns"][0]["role"] == "user"
-            assert line["turns"][-1]["role"] == "assistant"
             roles = [turn["role"] for turn in line["turns"]]
-            assert all(a != b for a, b in pairwise(roles)), text
+            after = [b for a, b in pairwise(roles) if a == "memory"]
+            assert all(role == "user" for role in after), text  # a memory comes before a turn
+            spoken = [role for role in roles if role != "memory"]
+            assert spoken[0] == "user"
+            assert spoken[-1] == roles[-1] == "assistant"
+            assert all(a != b for a, b in pairwise(spoken)), text
 
 
 def test_no_held_out_name_in_training(training):
@@ -241,6 +244,57 @@ def test_names_fit_relatives():
         teller = world.teller("en", random.Random(seed), False)
         teller.play("family1")
         assert teller.slots["p"].get("g") == teller.slots["k"].get("g")
+
+
+def stem(fact: Fact) -> str:
+    """Of the answer, what a plural or an ending leaves alone."""
+    return fact.answer.lower()[:4]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_lesson_asks_what_it_told_and_coins_most_names(lang):
+    names = set()
+    for i in range(60):
+        book = families_memory.Lesson(world.teller(lang, random.Random(i), False))
+        book.tell()
+        fact = book.facts[0]
+        book.ask(fact)
+        told, _, _, answer = (turn.parts[0][1] for turn in book.teller.turns)
+        assert stem(fact) in told.lower()
+        assert stem(fact) in answer.lower()
+        names.add(str(book.draw("person")))
+    known = {row.name for row in book.teller.book.tables["person"]}
+    assert 15 < len(names - known) < 55
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_coined_names_of_the_two_splits_differ(lang):
+    row = world.teller(lang, random.Random(0), False).draw("person")
+    rng = random.Random(1)
+    train, held = (
+        {str(families_memory.coined(row, rng, split)) for _ in range(300)}
+        for split in (False, True)
+    )
+    assert not train & held
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_woven_memory_holds_what_is_asked_for(lang):
+    for i in range(40):
+        book = families_memory.Lesson(world.teller(lang, random.Random(i), False))
+        facts = [book.invent()]
+        book.facts += facts
+        facts.append(book.invent())
+        old = book.before(facts[0])
+        assert stem(old) != stem(facts[0]) or old.answer != facts[0].answer
+        book.weave(facts)
+        book.ask(facts[0])
+        memory, _, answer = book.teller.turns
+        text = memory.parts[0][1].lower()
+        assert memory.role == "M"
+        assert len(text.split("\n")) == 2
+        assert all(stem(fact) in text for fact in facts)
+        assert stem(facts[0]) in answer.parts[0][1].lower()
 
 
 def test_recall_eval_prints_items(capsys):

@@ -142,7 +142,7 @@ def test_unusable_files_are_refused_before_anything_is_written(
         ("[]", "line 1 is not an object"),
         ("[" * 100_000, "line 1 is not JSON"),
         ("{}", "neither text nor turns"),
-        ('{"turns": [{"role": "bird", "text": "x"}]}', "role is not user or assistant"),
+        ('{"turns": [{"role": "bird", "text": "x"}]}', "role is not user, assistant or memory"),
         ('{"turns": [{"role": "user"}]}', "without text"),
     ],
 )

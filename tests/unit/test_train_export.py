@@ -15,9 +15,10 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install -e '.[tr
 import parrot  # noqa: E402
 from tests.unit.train_world import write_recipe, write_shards  # noqa: E402
 from tools import export, ppm  # noqa: E402
+from tools.machine import Machine  # noqa: E402
 from tools.net import Model, Shape  # noqa: E402
 from tools.recipe import load_recipe  # noqa: E402
-from tools.train import Machine, Trainer  # noqa: E402
+from tools.train import Trainer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     write_shards(folder / "data")
     recipe = load_recipe(write_recipe(folder))
-    run = Trainer(recipe, folder / "data", folder, Machine("cpu", False, False), 0, 1)
+    run = Trainer(recipe, folder / "data", folder, Machine("cpu", False))
     for _ in range(4):
         run.advance(1.0)
     run.save()

@@ -24,12 +24,14 @@ from parrot.base.errors import (  # noqa: E402
 )
 from tests.fault.test_hostile_files import small_disk  # noqa: E402
 from tests.unit.train_world import write_recipe, write_shards  # noqa: E402
+from tools import export  # noqa: E402
 from tools.checkpoint import read_checkpoint  # noqa: E402
+from tools.machine import Machine  # noqa: E402
 from tools.recipe import Schedule, load_recipe  # noqa: E402
-from tools.train import Machine, Trainer, main  # noqa: E402
+from tools.train import Trainer, main  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-PLAIN = Machine("cpu", bf16=False, compile=False)
+PLAIN = Machine("cpu", bf16=False)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,39 @@ def test_killed_and_resumed_the_curve_is_the_same_bit_for_bit(world: Path, whole
     assert all(torch.equal(ours["model"][n], theirs["model"][n]) for n in theirs["model"])
 
 
+def test_asked_to_stop_it_ends_its_step_saves_and_goes_on_later(world: Path, whole: Path) -> None:
+    out = world / "paused"
+    with subprocess.Popen(command(world, out), cwd=ROOT, env=ENVIRONMENT) as running:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(curve_lines(out)) < 5:
+            time.sleep(0.01)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 3
+    step = read_checkpoint(out / "last.safetensors")[1]["step"]
+    assert 4 <= step == len(curve_lines(out)) - 1 < 20, "the last step is in the checkpoint"
+    assert main(command(world, out)[3:]) == 0
+    assert curve(out) == curve(whole)
+
+
+def test_a_run_begins_with_given_weights(world: Path, whole: Path) -> None:
+    half = world / "half.safetensors"
+    assert export.main([str(whole / "last.safetensors"), "--safetensors", str(half)]) == 0
+    assert main([*command(world, world / "later")[3:], "--from", str(half)]) == 0
+    begun, fresh = (float(curve(p)[0][2]) for p in (world / "later", whole))
+    assert begun < fresh - 1
+
+
+@pytest.mark.parametrize("blob", [b"", b"not weights", None])
+def test_weights_that_are_none_are_refused(
+    world: Path, tmp_path: Path, blob: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w.safetensors"
+    if blob is not None:
+        path.write_bytes(blob)
+    assert main([*command(world, tmp_path / "run")[3:], "--from", str(path)]) == 1
+    assert "w.safetensors: " in capsys.readouterr().err
+
+
 def curve_lines(out: Path) -> list[str]:
     path = out / "curve.csv"
     return path.read_text().splitlines() if path.exists() else []
@@ -121,7 +156,7 @@ def test_two_processes_train_as_one(world: Path, whole: Path) -> None:
 
 def trainer(world: Path, out: Path) -> Trainer:
     out.mkdir(exist_ok=True)
-    return Trainer(load_recipe(world / "run.toml"), world / "data", out, PLAIN, 0, 1)
+    return Trainer(load_recipe(world / "run.toml"), world / "data", out, PLAIN)
 
 
 def test_the_state_is_carried_from_chunk_to_chunk_and_dropped_in_some_rows(
@@ -166,7 +201,7 @@ def test_another_network_or_a_damaged_checkpoint_is_refused(world: Path, tmp_pat
     text = (world / "run.toml").read_text().replace("layers = 2", "layers = 3")
     (tmp_path / "other.toml").write_text(text)
     with pytest.raises(MismatchError, match="take another --out"):
-        Trainer(load_recipe(tmp_path / "other.toml"), world / "data", tmp_path, PLAIN, 0, 1)
+        Trainer(load_recipe(tmp_path / "other.toml"), world / "data", tmp_path, PLAIN)
     path = tmp_path / "last.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CorruptError, match="whole safetensors file"):

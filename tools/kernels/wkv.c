@@ -1,71 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The WKV recurrence of RWKV-7, forward and backward, for training on a CPU.
-//
-// One head owns a matrix S of N x N numbers; row i is a value index, column j a key index. For every byte t:
-//     sa_i = sum_j S_ij a_j                       (the old state)
-//     S_ij = S_ij w_j + sa_i b_j + v_i k_j
-//     y_i  = sum_j S_ij r_j                       (the new state)
-// r w k v a b y sa: [B, T, H, N]; state: [B, H, N, N].
-//
-// Neither pass sums across the lanes of a vector where it can be avoided: the forward pass holds S transposed, so that
-// both of its sums run down the rows; the backward pass needs five sums over i and two over j, and holds S as it is.
-// Storing S for each byte would cost 16 kB a byte and head. The forward pass keeps it once every WKV_SPAN bytes, and
-// `sa` for each; with `sa` known, replaying a span takes no sums at all.
+// The WKV recurrence (wkv.h) over whole rows. r w k v a b y sa: [B, T, H, N]; state: [B, H, N, N].
 
-#include <stddef.h>
-#include <string.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
-#ifndef REAL
-#define REAL float
-#endif
-#define N 64                                // head size, fixed in RWKV-7
-#define WKV_SPAN 32                         // bytes between two kept states
-#define LANES (64 / (int)sizeof(REAL))      // of one 64-byte vector
-#define Q (N / LANES)                       // vectors to a row
-
-typedef REAL vec __attribute__((vector_size(64), aligned(sizeof(REAL)), may_alias));
-typedef REAL avec __attribute__((vector_size(64), may_alias));
-
-static inline REAL sum_lanes(avec x) {
-#ifdef __AVX512F__
-    if (sizeof(REAL) == 4) return (REAL)_mm512_reduce_add_ps((__m512)x);
-#endif
-    REAL s = 0;
-    for (int l = 0; l < LANES; l++) s += x[l];
-    return s;
-}
-
-static void transpose(REAL *restrict to, const REAL *restrict from) {
-    for (int ib = 0; ib < N; ib += 16)
-        for (int j = 0; j < N; j++)
-            for (int i = 0; i < 16; i++) to[j * N + ib + i] = from[(ib + i) * N + j];
-}
-
-// `st` is S transposed: st[j][i]. Steps once; `sa` belongs to this byte, `sa_next` is formed from the new state.
-static void step(avec *restrict st, const REAL *r, const REAL *w, const REAL *k, const REAL *v, const REAL *b,
-                 const REAL *a_next, avec *restrict sa, REAL *y) {
-    avec vv[Q], yy[Q], next[Q], now[Q];
-    for (int q = 0; q < Q; q++) {
-        vv[q] = ((const vec *)v)[q];
-        now[q] = sa[q];
-        yy[q] = next[q] = (avec){0};
-    }
-    for (int j = 0; j < N; j++) {
-        for (int q = 0; q < Q; q++) {
-            avec s = st[j * Q + q] * w[j] + now[q] * b[j] + vv[q] * k[j];
-            st[j * Q + q] = s;
-            yy[q] += s * r[j];
-            next[q] += s * a_next[j];
-        }
-    }
-    for (int q = 0; q < Q; q++) {
-        ((vec *)y)[q] = yy[q];
-        sa[q] = next[q];
-    }
-}
+#include "wkv.h"
 
 // kept: [B, H, ceil(T / WKV_SPAN), N, N], the state before each span.
 void wkv_forward(int B, int T, int H, const REAL *state, const REAL *r, const REAL *w, const REAL *k, const REAL *v,
@@ -87,57 +23,6 @@ void wkv_forward(int B, int T, int H, const REAL *state, const REAL *r, const RE
         }
         transpose(state_out + (size_t)bh * N * N, (REAL *)st);
     }
-}
-
-struct inputs { const REAL *r, *w, *k, *v, *a, *b, *sa, *dy; };  // of one byte and head
-struct grads { REAL *r, *w, *k, *v, *a, *b; };
-
-// One byte backwards. g: the gradient of the state after it, turned into that of the state before it.
-// dr needs the state after the byte; written out in the state before it, one state less is read:
-//     dr_j = w_j sum_i dy_i S_ij + b_j (dy . sa) + k_j (dy . v)
-static void step_back(REAL *restrict g, const REAL *restrict before, const struct inputs *x, const struct grads *d) {
-    avec dr[Q], dw[Q], dk[Q], da[Q], db[Q];
-    REAL dy_sa = 0, dy_v = 0;
-    for (int q = 0; q < Q; q++) dr[q] = dw[q] = dk[q] = da[q] = db[q] = (avec){0};
-    const vec *r = (const vec *)x->r, *w = (const vec *)x->w, *k = (const vec *)x->k, *a = (const vec *)x->a,
-              *b = (const vec *)x->b;
-    for (int i = 0; i < N; i++) {
-        avec *gi = (avec *)(g + i * N), dot_v = {0}, dot_sa = {0}, gq[Q];
-        const avec *p = (const avec *)(before + i * N);
-        REAL dy = x->dy[i], v = x->v[i], sa = x->sa[i];
-        for (int q = 0; q < Q; q++) {
-            gq[q] = gi[q] + dy * r[q];
-            dot_v += gq[q] * k[q];
-            dot_sa += gq[q] * b[q];
-        }
-        REAL dsa = sum_lanes(dot_sa);
-        dy_sa += dy * sa;
-        dy_v += dy * v;
-        d->v[i] = sum_lanes(dot_v);
-        for (int q = 0; q < Q; q++) {
-            dr[q] += dy * p[q];
-            dk[q] += gq[q] * v;
-            db[q] += gq[q] * sa;
-            dw[q] += gq[q] * p[q];
-            da[q] += dsa * p[q];
-            gi[q] = gq[q] * w[q] + dsa * a[q];
-        }
-    }
-    for (int q = 0; q < Q; q++) {
-        ((vec *)d->r)[q] = dr[q] * w[q] + dy_sa * b[q] + dy_v * k[q];
-        ((vec *)d->w)[q] = dw[q];
-        ((vec *)d->k)[q] = dk[q];
-        ((vec *)d->a)[q] = da[q];
-        ((vec *)d->b)[q] = db[q];
-    }
-}
-
-// s[n + 1] from s[n], with the `sa` that the forward pass left.
-static void replay(REAL *restrict to, const REAL *restrict from, const struct inputs *x) {
-    const vec *w = (const vec *)x->w, *k = (const vec *)x->k, *b = (const vec *)x->b;
-    for (int i = 0; i < N; i++)
-        for (int q = 0; q < Q; q++)
-            ((avec *)(to + i * N))[q] = ((const avec *)(from + i * N))[q] * w[q] + x->sa[i] * b[q] + x->v[i] * k[q];
 }
 
 // dstate holds the gradient of the last state on entry and that of the first on return.

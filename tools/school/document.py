@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tools.school.grammar import Teller
 from tools.school.surface import as_typed, polish
 
-ROLES = {"U": "user", "P": "assistant"}
+ROLES = {"U": "user", "P": "assistant", "M": "memory"}
 MAX_REPLY = 420  # bytes; longer tellings are cut into several turns by their scripts
 
 
@@ -19,7 +19,7 @@ class Document:
 
     family: str
     lang: str
-    turns: list[tuple[str, str]]  # role U, P or N and text
+    turns: list[tuple[str, str]]  # role U, P, M or N and text
     shares: list[tuple[str, int]]  # template id, bytes
 
     def to_json(self) -> str:
@@ -36,14 +36,14 @@ class Document:
 
 
 def finish(teller: Teller, family: str) -> Document:
-    """Polish what a teller has made; the companion's turns are typed by hand."""
+    """Polish what a teller has made; what the companion said, now or once, is typed by hand."""
     lang = teller.book.lang
     glue = " " if lang == "en" else ""
     turns: list[tuple[str, str]] = []
     shares: list[tuple[str, int]] = []
     for turn in teller.turns:
         text = polish(glue.join(part for _, part in turn.parts if part), lang)
-        if turn.role == "U":
+        if turn.role in "UM":
             text = as_typed(text, lang, teller.rng, teller.protect)
         if not text:
             raise ValueError(f"{turn.parts[0][0]}: an empty turn, expected words; fix the line")

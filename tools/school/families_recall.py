@@ -50,7 +50,7 @@ class Memory:
             teller.slots = {**self.kept, "v": fact.value, "a": fact.owner, "w": fact.was}
         alt = teller.choose(teller.book.rules[rule])
         words = teller.expand(alt.nodes)
-        if role == "U" and words[-1] not in "?？!！.。":
+        if role in "UM" and words[-1] not in "?？!！.。":
             words += {"en": ("", ".", "!"), "zh": ("", "。")}[teller.book.lang][
                 teller.rng.randrange(3 if teller.book.lang == "en" else 2)
             ]

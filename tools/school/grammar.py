@@ -15,7 +15,7 @@ HELD_SHARE = 0.35  # of the choices in held-out text, where a reserved wording i
 
 @dataclass
 class Turn:
-    """One turn while it is being made: role U, P or N, its text, bytes by template."""
+    """One turn while it is being made: role U, P, M or N, its text, bytes by template."""
 
     role: str
     parts: list[tuple[str, str]]  # template id, text
