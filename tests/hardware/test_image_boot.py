@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parrot.app.screen import BODY
 from parrot.app.speech_organs import open_recognizer, open_voice
 from parrot.base.audio import EAR_HZ, Sound, resampled
 from tools.device.bench import FACE, Bench, turn_number, until
 from tools.device.console import Console
 from tools.device.disk import SECTOR, FickleCard
 from tools.device.fast import WholeCard
+from tools.device.glass import as_seen
 from tools.device.machine import Machine
 from tools.image.build import build
 from tools.image.recipe import recipe
@@ -222,7 +224,7 @@ def test_full_soul_partition_costs_no_turn_that_was_kept(board: Boards, plain: P
     assert "No space left" in console.ask(f"{fill}; sync")
     machine.tap(HELLO)
     machine.wait_line(r"parrot: .*soul\.db: .* the disk is full; free some space", REPLY_S)
-    assert "full" in page(bench)
+    until(machine, "it on the glass", lambda: as_seen("disk is full") in page(bench), REPLY_S)
     assert len(spoken(machine)) == 1  # what is not kept is not claimed to be
     console.ask(f"rm {SOUL}/fill {SOUL}/rest")
     machine.tap("A")  # the page has been read
@@ -246,4 +248,4 @@ def spoken(machine: Machine) -> list[str]:
 
 
 def page(bench: Bench) -> str:
-    return "".join(bench.still())
+    return "".join(bench.lines(BODY))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from parrot.base.i2c import I2CChip, ScriptedBus
+from parrot.faces.framebuffer import Box
 from parrot.faces.sim_panel import SimulatedSSD1306
 from parrot.senses.keypad_model import (
     Contacts,
@@ -20,7 +21,7 @@ from parrot.senses.keypad_model import (
 from tools.device.disk import FickleCard
 from tools.device.fast import Bootable
 from tools.device.fingers import Finger, Watched
-from tools.device.glass import read_lines
+from tools.device.glass import CHAT_BOX, read_lines
 from tools.device.machine import Machine, PowerLost
 from tools.device.usbredir import TinyUsbI2C
 
@@ -67,9 +68,9 @@ class Bench:
         with self.adapter.lock:
             return int(self.glass.glass().pixels().sum())
 
-    def lines(self) -> list[str]:
+    def lines(self, box: Box = CHAT_BOX) -> list[str]:
         with self.adapter.lock:
-            return read_lines(self.glass.glass())
+            return read_lines(self.glass.glass(), box)
 
     def still(self) -> list[str]:
         """Return the lines on the glass once they have stood for half a second."""
