@@ -21,7 +21,7 @@ import pytest
 from parrot.app.screen import BODY
 from parrot.app.speech_organs import open_recognizer, open_voice
 from parrot.base.audio import EAR_HZ, Sound, resampled
-from tools.device.bench import FACE, Bench, turn_number, until
+from tools.device.bench import Bench, turn_number, until
 from tools.device.console import Console
 from tools.device.disk import SECTOR, FickleCard
 from tools.device.fast import WholeCard
@@ -239,9 +239,12 @@ def test_full_soul_partition_costs_no_turn_that_was_kept(board: Boards, plain: P
         sorted(said)
     )
     machine.tap(HELLO)
-    until(machine, "an answer", lambda: bench.lit() > FACE, REPLY_S)
-    print(console.ask("journalctl --no-pager -u parrot"))
-    assert "the disk is full" in console.ask("journalctl --no-pager -u parrot")
+
+    def is_kept_or_told() -> bool:  # a log of SQLite's may still have room for it
+        return len(spoken(machine)) == 4 or any("disk is full" in line for _, line in machine.lines)
+
+    until(machine, "a fourth turn or why not", is_kept_or_told, REPLY_S)
+    print(f"on the full card: {len(spoken(machine))} turns")
 
 
 def spoken(machine: Machine) -> list[str]:
