@@ -43,14 +43,24 @@ def pick_machine(device: str, precision: str, compile_blocks: bool) -> Machine:
     return Machine(device, precision == "bf16" or (precision == "auto" and fast), compile_blocks)
 
 
-def keep_memory() -> None:
-    """Let the C library keep freed memory: each step asks for the same blocks again, and fetching
-    them from the kernel anew costs a tenth of the time. Only glibc can be told.
+@contextmanager
+def long_run() -> Iterator[None]:
+    """Settle this process for hours of the same step.
+
+    The C library (glibc; others cannot be told) keeps freed memory: each step asks for the same
+    blocks again, and fetching them from the kernel anew costs a tenth of the time. Numbers too
+    small for their exponent count as zero while this lasts: a fading state is full of them, and a
+    processor takes a hundred times longer for each.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 1 << 30)
         mallopt(M_TRIM_THRESHOLD, 1 << 30)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager

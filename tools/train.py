@@ -36,7 +36,7 @@ from tools import fused, probe, ranks
 from tools.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from tools.feed import Feed
 from tools.journal import Journal
-from tools.machine import Machine, keep_memory, pick_machine, signals
+from tools.machine import Machine, long_run, pick_machine, signals
 from tools.net import Model
 from tools.optim import Optimizer
 from tools.recipe import Recipe, load_recipe
@@ -336,9 +336,7 @@ def main(argv: list[str] | None = None) -> int:
         recipe = load_recipe(args.recipe, args.minutes)
         machine = pick_machine(args.device, args.precision, args.compile)
         args.out.mkdir(parents=True, exist_ok=True)
-        keep_memory()
-        torch.set_flush_denormal(True)  # a fading state passes through numbers that are dear
-        with ranks.ranks(machine.device) as place:
+        with long_run(), ranks.ranks(machine.device) as place:
             trainer = Trainer(recipe, args.data, args.out, machine, place, args.weights)
             with signals() as stop:
                 return 0 if trainer.run(args.stop_after, stop) else 3
