@@ -42,7 +42,8 @@ golden: $(VENV)/test.stamp  ## redraw the golden frames and print how far each m
 
 test-train: $(VENV)/train.stamp  ## the tests that need PyTorch: trainer, and the oracle against rwkv
 	@$(BIN)/python -m pytest -q tests/unit/test_train_*.py tests/unit/test_reference.py \
-	  tests/unit/test_convert.py tests/unit/test_tokenizer.py $(ARGS)
+	  tests/unit/test_convert.py tests/unit/test_tokenizer.py \
+	  tests/unit/test_bench_gpu.py::test_peer_does_the_same_step $(ARGS)
 
 qemu:  ## the C tests on other CPUs under qemu-user (needs ziglang and qemu-user)
 	@sh tests/native/qemu.sh

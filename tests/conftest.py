@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import parrot
+from parrot.engine.cuda_library import library_path
 from parrot.model.codec import TensorType
 from parrot.model.random_model import write_random_model
 from parrot.model.shape import Shape
+from tests.unit import cuda_lives
 
 TINY = Shape.standard(n_layer=2, n_embd=128)
 
@@ -45,3 +48,19 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(["sh", script, folder], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "libparrot_cuda.so"
+
+
+@pytest.fixture(scope="module")
+def cuda_library(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Let every model of this file that asks for a GPU find one: a real one, or the emulated."""
+    patch = pytest.MonkeyPatch()
+    if not cuda_lives.ON_GPU:
+        patch.setenv("PARROT_CUDA", str(request.getfixturevalue("emulated")))
+    yield library_path()
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def cuda_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models that reach every kernel."""
+    return cuda_lives.write_models(tmp_path_factory.mktemp("cuda"))

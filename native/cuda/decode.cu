@@ -35,12 +35,18 @@ __device__ inline int last_row(const pt_products &p, const pt_weight &W, int row
     return row + p.rows_a_block < W.n_out ? row + p.rows_a_block : W.n_out;
 }
 
-__device__ inline void prefetch_rows(const pt_products &p, const pt_weight &W, int row) {
+// Ask for rows first ... end - 1 of W; they are on their way to the L2 cache when they are wanted.
+__device__ inline void prefetch_span(const pt_weight &W, size_t first, size_t end) {
     const size_t line = 128, size = W.type == PT_SOURCE_Q8 ? 1 : W.type == PT_SOURCE_F16 ? 2 : 4;
-    const size_t row_size = W.n_pad * size, end = (size_t)last_row(p, W, row) * row_size;
-    for (size_t at = (size_t)row * row_size + threadIdx.x * line; at < end; at += PT_THREADS * line) {
+    const size_t row_size = W.n_pad * size;
+    for (size_t at = first * row_size + threadIdx.x * line; at < end * row_size;
+         at += PT_THREADS * line) {
         pt_prefetch(W.rows + at);
     }
+}
+
+__device__ inline void prefetch_rows(const pt_products &p, const pt_weight &W, int row) {
+    prefetch_span(W, (size_t)row, (size_t)last_row(p, W, row));
 }
 
 // xs holds the operand, and everybody has seen it.
@@ -150,12 +156,14 @@ struct mix_memory {  // shared: four LoRA operands, then vectors of PT_HEAD_MAX
 
 __device__ inline mix_memory mix_carve(const pt_time_mix &t, float *shared) {
     mix_memory m;
+#pragma unroll
     for (int i = 0; i < 4; i++) {
         m.downs[i] = shared;
         shared += t.ups[i].n_pad;
     }
     float **vectors[12] = {&m.ups[0], &m.ups[1], &m.ups[2], &m.w, &m.k,     &m.v,
                            &m.kk,     &m.erase,  &m.r,      &m.raw_k, &m.raw_v, &m.v_first};
+#pragma unroll
     for (int i = 0; i < 12; i++) *vectors[i] = shared + i * PT_HEAD_MAX;
     return m;
 }
@@ -163,6 +171,7 @@ __device__ inline mix_memory mix_carve(const pt_time_mix &t, float *shared) {
 // w, a and value-residual ups of the whole head, and the gate of this block's rows; eight lanes a sum.
 __device__ inline void mix_ups(const pt_time_mix &t, const mix_memory &m, int head) {
     const int group = threadIdx.x / PT_ROW_LANES, q = threadIdx.x % PT_ROW_LANES;
+#pragma unroll  // or the pointers of the four would lie in local memory
     for (int i = 0; i < 4; i++) {
         if (i == 2 && t.is_first) continue;
         const int end = (t.N + PT_ROWS_A_BLOCK - 1) / PT_ROWS_A_BLOCK * PT_ROWS_A_BLOCK;
@@ -186,7 +195,12 @@ __global__ void __launch_bounds__(PT_THREADS)
     const mix_memory m = mix_carve(t, shared);
     const int head = blockIdx.x, channel = head * t.N, thread = threadIdx.x;
     const bool is_writer = blockIdx.y == 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        if (i != 2 || !t.is_first) prefetch_span(t.ups[i], (size_t)channel, (size_t)channel + t.N);
+    }
     pt_wait();
+#pragma unroll
     for (int i = 0; i < 4; i++) {
         for (int c = thread; c < t.ups[i].n_pad; c += PT_THREADS) {
             float down = c < t.ups[i].n_in && !(i == 2 && t.is_first) ? t.downs[i][c] : 0.0f;
@@ -267,19 +281,13 @@ static size_t time_mix_shared(const pt_time_mix &t) {
     return floats * sizeof(float);
 }
 
-int pt_decode_prepare(int shared_size) {
-    const void *const kernels[] = {
-        (const void *)norm_products_kernel, (const void *)head_products_kernel,
-        (const void *)plain_products_kernel, (const void *)time_mix_kernel<1>,
-        (const void *)time_mix_kernel<2>,   (const void *)embed_kernel};
-    int err = 0;
-    for (const void *kernel : kernels) {
-        if (!err) {
-            err = (int)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                            shared_size);
-        }
-    }
-    return err;
+void pt_decode_kernels(pt_kernels *list) {
+    list->add((const void *)norm_products_kernel);
+    list->add((const void *)head_products_kernel);
+    list->add((const void *)plain_products_kernel);
+    list->add((const void *)time_mix_kernel<1>);
+    list->add((const void *)time_mix_kernel<2>);
+    list->add((const void *)embed_kernel);
 }
 
 int pt_embed_cuda(const pt_stream &on, const pt_weight &E, const int *tokens, int n, int stride,

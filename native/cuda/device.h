@@ -45,7 +45,10 @@ struct pt_call {
 };
 
 // ---- starting while the kernel before still runs (programmatic dependent launch, sm_90 and later).
-// Before pt_wait nothing may be touched that another kernel writes: only weights are prefetched.
+// Before pt_wait nothing may be touched that another kernel writes: only weights are prefetched. The
+// trigger comes first: the next kernel may then begin, and waits for this one's end, which waits for the
+// end of the one before. Pointers have no __restrict__: a compiler that knows they are alone may read
+// them through the cache that is not told of what the kernel before has just written.
 
 __device__ inline void pt_wait() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -56,7 +59,7 @@ __device__ inline void pt_wait() {
 
 __device__ inline void pt_prefetch(const void *at) {
 #if defined(__CUDA_ARCH__)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
 #else
     (void)at;
 #endif
@@ -260,27 +263,56 @@ __device__ inline void pt_head_out(const pt_head_weights &z, int channel, int N,
     }
 }
 
-// ---- the recurrence: eight lanes hold one row of S, lane q the columns 8 q + 64 c ... + 7 of chunk c.
-// The vectors lie in shared memory, padded with zeros to whole chunks.
+// ---- the recurrence: eight lanes hold one row of S, lane q the columns 4 q + 32 j ... + 3, so that a
+// load of four lies beside its neighbours' and a row is whole lines of memory. The vectors lie in shared
+// memory, padded with zeros to whole chunks of PT_COLUMNS.
 
 enum { PT_ROW_LANES = 8, PT_ROWS_A_BLOCK = PT_THREADS / PT_ROW_LANES, PT_COLUMNS = 64 };
+enum { PT_QUADS = PT_COLUMNS / 4 / PT_ROW_LANES };  // fours of a lane in one chunk of columns
 
+// Four neighbours of a vector in shared memory: those of lane q's four number j.
+__device__ inline float4 pt_quad(const float *vector, int j, int q) {
+    return ((const float4 *)vector)[j * PT_ROW_LANES + q];
+}
+
+// Heads of a size that 4 divides begin their rows at 16 bytes: everything before them in the payload is
+// a multiple of the head size. Other sizes are read one by one.
 template <int CHUNKS>
 __device__ inline void pt_row_load(const float *row, int N, int q, float *s) {
 #pragma unroll
-    for (int i = 0; i < 8 * CHUNKS; i++) {
-        int column = i / 8 * PT_COLUMNS + 8 * q + i % 8;
-        s[i] = column < N ? row[column] : 0.0f;
+    for (int j = 0; j < PT_QUADS * CHUNKS; j++) {
+        const int column = (j * PT_ROW_LANES + q) * 4;
+        if (N % 4 == 0) {
+            float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            if (column < N) four = *(const float4 *)(row + column);
+            s[4 * j] = four.x;
+            s[4 * j + 1] = four.y;
+            s[4 * j + 2] = four.z;
+            s[4 * j + 3] = four.w;
+        } else {
+            for (int i = 0; i < 4; i++) s[4 * j + i] = column + i < N ? row[column + i] : 0.0f;
+        }
     }
 }
 
 template <int CHUNKS>
 __device__ inline void pt_row_store(float *row, int N, int q, const float *s) {
 #pragma unroll
-    for (int i = 0; i < 8 * CHUNKS; i++) {
-        int column = i / 8 * PT_COLUMNS + 8 * q + i % 8;
-        if (column < N) row[column] = s[i];
+    for (int j = 0; j < PT_QUADS * CHUNKS; j++) {
+        const int column = (j * PT_ROW_LANES + q) * 4;
+        if (N % 4 == 0 && column < N) {
+            *(float4 *)(row + column) =
+                make_float4(s[4 * j], s[4 * j + 1], s[4 * j + 2], s[4 * j + 3]);
+        } else {
+            for (int i = 0; i < 4; i++) {
+                if (column + i < N) row[column + i] = s[4 * j + i];
+            }
+        }
     }
+}
+
+__device__ inline float pt_dot_four(const float *s, float4 x, float sum) {
+    return sum + s[0] * x.x + s[1] * x.y + s[2] * x.z + s[3] * x.w;
 }
 
 // One row, one byte: s = s w - (s . kk) erase + v k; returns s . r to all eight lanes.
@@ -289,15 +321,19 @@ __device__ inline float pt_row_step(float *s, int q, float v, const float *w, co
                                     const float *kk, const float *erase, const float *r) {
     float held[2] = {0.0f, 0.0f}, read[2] = {0.0f, 0.0f};
 #pragma unroll
-    for (int i = 0; i < 8 * CHUNKS; i++) {
-        held[i % 2] += s[i] * kk[i / 8 * PT_COLUMNS + 8 * q + i % 8];
+    for (int j = 0; j < PT_QUADS * CHUNKS; j++) {
+        held[j % 2] = pt_dot_four(s + 4 * j, pt_quad(kk, j, q), held[j % 2]);
     }
-    float erased = pt_eight_sum(held[0] + held[1]);
+    const float erased = pt_eight_sum(held[0] + held[1]);
 #pragma unroll
-    for (int i = 0; i < 8 * CHUNKS; i++) {
-        int column = i / 8 * PT_COLUMNS + 8 * q + i % 8;
-        s[i] = s[i] * w[column] - erased * erase[column] + v * k[column];
-        read[i % 2] += s[i] * r[column];
+    for (int j = 0; j < PT_QUADS * CHUNKS; j++) {
+        const float4 decay = pt_quad(w, j, q), out = pt_quad(erase, j, q), in = pt_quad(k, j, q);
+        float *four = s + 4 * j;
+        four[0] = four[0] * decay.x - erased * out.x + v * in.x;
+        four[1] = four[1] * decay.y - erased * out.y + v * in.y;
+        four[2] = four[2] * decay.z - erased * out.z + v * in.z;
+        four[3] = four[3] * decay.w - erased * out.w + v * in.w;
+        read[j % 2] = pt_dot_four(four, pt_quad(r, j, q), read[j % 2]);
     }
     return pt_eight_sum(read[0] + read[1]);
 }

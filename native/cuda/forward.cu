@@ -5,6 +5,8 @@
 // one call lies in device memory (pt_call, pt_row), so that a graph recorded once serves every state.
 #include "model.h"
 
+#include <limits.h>
+
 namespace {
 
 enum mix { MIX_R, MIX_W, MIX_K, MIX_V, MIX_A, MIX_G };  // order of time_mix_lerp_fused
@@ -112,7 +114,29 @@ struct gemm_list {
     }
 };
 
-int wide_time_mix(parrot_cuda *cuda, uint32_t layer, int n, int n_runs) {
+// How many rows a call has, of how many runs, and of how many chunks: 0 where every run is too short
+// to be worth one.
+struct extent {
+    size_t n, n_runs, n_chunks;
+};
+
+// From w.k_out's to w.y. What the chunks need besides is free here: the mixes have been read, and `out`
+// is written next.
+int wide_recurrence(parrot_cuda *cuda, const extent &of, size_t wkv_at) {
+    const pt_cuda_work &w = cuda->w;
+    const int C = (int)cuda->shape.n_embd, N = (int)cuda->shape.head_size;
+    if (of.n_chunks == 0) {
+        pt_wide_wkv wkv = {C, N, w.runs, w.r, w.w, w.k, w.v, w.v_gate, w.a, w.y, wkv_at};
+        return pt_wide_wkv_cuda(cuda->on, wkv, (int)of.n_runs);
+    }
+    const size_t stride = of.n * cuda->shape.n_embd;
+    pt_wide_chunks chunks = {C, N, w.chunks, w.runs, w.r, w.k, w.v, w.w, w.v_gate, w.a,
+                             w.out, w.mixed, w.mixed + stride, w.y, wkv_at};
+    return pt_wide_chunks_cuda(cuda->on, chunks, (int)of.n_chunks, (int)of.n_runs);
+}
+
+int wide_time_mix(parrot_cuda *cuda, uint32_t layer, const extent &of) {
+    const int n = (int)of.n;
     const pt_cuda_layer &l = cuda->layers[layer];
     const pt_cuda_work &w = cuda->w;
     const int C = (int)cuda->shape.n_embd, N = (int)cuda->shape.head_size;
@@ -139,8 +163,7 @@ int wide_time_mix(parrot_cuda *cuda, uint32_t layer, int n, int n_runs) {
     if (!err) err = pt_gemm_cuda(cuda->on, &ups.gemms, n);
     pt_wide_heads heads = {C, N, layer == 0, head_weights(l), w.w, w.a, w.v_gate, w.k, w.v, w.v_first};
     if (!err) err = pt_wide_heads_cuda(cuda->on, heads, n);
-    pt_wide_wkv wkv = {C, N, w.runs, w.r, w.w, w.k, w.v, w.v_gate, w.a, w.y, at + 2 * (size_t)C};
-    if (!err) err = pt_wide_wkv_cuda(cuda->on, wkv, n_runs);
+    if (!err) err = wide_recurrence(cuda, of, at + 2 * (size_t)C);
     pt_wide_out said = {C, N, head_weights(l), w.y, w.r, w.k, w.v, w.gate, w.out};
     if (!err) err = pt_wide_out_cuda(cuda->on, said, n);
     out.add(l.W[PT_OUTPUT], w.out, w.x, PT_ADD);
@@ -180,10 +203,12 @@ template <typename T> int to_host(parrot_cuda *cuda, T *host, const T *device, s
 }
 
 // Everything of n rows but the logits.
-int wide_body(parrot_cuda *cuda, size_t n, size_t n_runs) {
+int wide_body(parrot_cuda *cuda, const extent &of) {
     const pt_cuda_work &w = cuda->w;
+    const size_t n = of.n;
     int err = to_device(cuda, w.rows, cuda->rows, n);
-    if (!err) err = to_device(cuda, w.runs, cuda->runs, n_runs);
+    if (!err) err = to_device(cuda, w.runs, cuda->runs, of.n_runs);
+    if (!err && of.n_chunks > 0) err = to_device(cuda, w.chunks, cuda->chunks, of.n_chunks);
     if (!err) err = to_device(cuda, w.tokens, cuda->tokens, n);
     if (!err) err = to_device(cuda, w.end_rows, cuda->end_rows, n);
     if (err) return err;
@@ -191,7 +216,7 @@ int wide_body(parrot_cuda *cuda, size_t n, size_t n_runs) {
                         cuda->vectors[PT_LN0_WEIGHT], cuda->vectors[PT_LN0_BIAS], w.x);
     const uint32_t L = cuda->shape.n_layer;
     for (uint32_t layer = 0; layer < L && !err; layer++) {
-        err = wide_time_mix(cuda, layer, (int)n, (int)n_runs);
+        err = wide_time_mix(cuda, layer, of);
         if (!err) err = wide_channel_mix(cuda, layer, (int)n);
     }
     pt_wide_norm last = channel_norm(cuda, L - 1);
@@ -223,7 +248,7 @@ int launch_step(parrot_cuda *cuda, size_t) {
 int launch_say(parrot_cuda *cuda, size_t) { return pt_cuda_step(cuda, true); }
 
 int launch_batch(parrot_cuda *cuda, size_t n) {
-    int err = wide_body(cuda, n, n);
+    int err = wide_body(cuda, {n, n, 0});
     return err ? err : wide_logits(cuda, 0, n);
 }
 
@@ -255,9 +280,26 @@ int batch_graph(parrot_cuda *cuda, size_t n, cudaGraphExec_t *exec) {
 
 int bad(parrot_fault *fault, const char *text) { return pt_source_fail(fault, PARROT_E_ARG, text); }
 
-// Rows, runs and ends of a call into pinned memory; returns PARROT_E_ARG for what breaks the contract.
+// Chunks of the runs into pinned memory; none where no run fills one.
+size_t lay_chunks(parrot_cuda *cuda, size_t n_runs) {
+    int longest = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < n_runs; i++) {
+        if (cuda->runs[i].n > longest) longest = cuda->runs[i].n;
+    }
+    for (size_t i = 0; i < n_runs && longest >= PT_CHUNK; i++) {
+        const pt_run &run = cuda->runs[i];
+        for (int done = 0; done < run.n; done += PT_CHUNK) {
+            int some = run.n - done < PT_CHUNK ? run.n - done : PT_CHUNK;
+            cuda->chunks[n++] = {run.first + done, some};
+        }
+    }
+    return n;
+}
+
+// Rows, runs, chunks and ends of a call into pinned memory; returns PARROT_E_ARG for what breaks the contract.
 int lay_out(parrot_cuda *cuda, const int32_t *tokens, parrot_cuda_state *const *states,
-            const int32_t *counts, size_t n_states, bool is_all, size_t *n_rows, size_t *n_ends,
+            const int32_t *counts, size_t n_states, bool is_all, extent *of, size_t *n_ends,
             parrot_fault *fault) {
     size_t row = 0, ends = 0;
     cuda->n_calls++;
@@ -282,29 +324,32 @@ int lay_out(parrot_cuda *cuda, const int32_t *tokens, parrot_cuda_state *const *
         }
     }
     for (size_t i = ends; i < row; i++) cuda->end_rows[i] = 0;  // sent along, never read
-    *n_rows = row;
+    *of = {row, n_states, lay_chunks(cuda, n_states)};
     *n_ends = ends;
     return PARROT_OK;
 }
 
-int live_one(parrot_cuda *cuda) {
+int launch_one(parrot_cuda *cuda) {
     *cuda->call = {};
     cuda->call->payload = cuda->rows[0].payload;
     cuda->call->token = cuda->tokens[0];
-    int err = replay(cuda, cuda->step, launch_step, 1);
-    return err ? err : (int)cudaStreamSynchronize(cuda->on.stream);
+    return replay(cuda, cuda->step, launch_step, 1);
 }
 
-int live_batch(parrot_cuda *cuda, size_t n) {
+// A byte of each of several lives, all logits of which fit.
+bool is_batch(const parrot_cuda *cuda, const extent &of, size_t n_ends) {
+    return of.n > 1 && of.n == of.n_runs && n_ends == of.n && of.n <= cuda->n_logits_max;
+}
+
+int launch_lives(parrot_cuda *cuda, size_t n) {
     cudaGraphExec_t exec = NULL;
     int err = cuda->flags & PARROT_CUDA_PLAIN ? 0 : batch_graph(cuda, n, &exec);
-    if (!err) err = replay(cuda, exec, launch_batch, n);
-    return err ? err : (int)cudaStreamSynchronize(cuda->on.stream);
+    return err ? err : replay(cuda, exec, launch_batch, n);
 }
 
 // Rows of any runs; logits leave in slices of what fits.
-int live_rows(parrot_cuda *cuda, size_t n, size_t n_runs, size_t n_ends, float *logits) {
-    int err = wide_body(cuda, n, n_runs);
+int live_rows(parrot_cuda *cuda, const extent &of, size_t n_ends, float *logits) {
+    int err = wide_body(cuda, of);
     for (size_t first = 0; first < n_ends && !err; first += cuda->n_logits_max) {
         size_t some = n_ends - first < cuda->n_logits_max ? n_ends - first : cuda->n_logits_max;
         err = wide_logits(cuda, first, some);
@@ -374,21 +419,21 @@ int parrot_cuda_forward(parrot_cuda *cuda, const int32_t *tokens, parrot_cuda_st
     }
     std::lock_guard<std::mutex> lock(cuda->mutex);
     int err = pt_cuda_enter(cuda, fault);
-    size_t n = 0, n_ends = 0;
+    extent of = {};
+    size_t n_ends = 0;
     const size_t V = cuda->shape.n_vocab;
     if (!err) {
-        err = lay_out(cuda, tokens, states, counts, n_states, which == PARROT_LOGITS_ALL, &n, &n_ends,
+        err = lay_out(cuda, tokens, states, counts, n_states, which == PARROT_LOGITS_ALL, &of, &n_ends,
                       fault);
     }
     if (err) return err;
     if (which == PARROT_LOGITS_NONE) n_ends = 0;
-    const bool is_batch = n == n_states && n_ends == n && n <= cuda->n_logits_max;
-    int launch = n == 1 ? live_one(cuda)
-                 : is_batch ? live_batch(cuda, n) : live_rows(cuda, n, n_states, n_ends, logits);
+    const bool is_whole = of.n == 1 || is_batch(cuda, of, n_ends);  // logits come in one piece
+    int launch = of.n == 1 ? launch_one(cuda)
+                 : is_whole ? launch_lives(cuda, of.n) : live_rows(cuda, of, n_ends, logits);
+    if (!launch && is_whole) launch = (int)cudaStreamSynchronize(cuda->on.stream);
     if (launch) return pt_cuda_fail(cuda, launch, "living", fault);
-    if ((n == 1 && n_ends == 1) || (n > 1 && is_batch)) {
-        memcpy(logits, cuda->logits, n * V * sizeof(float));
-    }
+    if (is_whole && n_ends > 0) memcpy(logits, cuda->logits, n_ends * V * sizeof(float));
     return PARROT_OK;
 }
 
@@ -408,7 +453,7 @@ int parrot_cuda_say(parrot_cuda_state *state, parrot_sampler *sampler, const par
     int err = pt_cuda_enter(cuda, fault);
     if (err) return err;
     pt_choice *c = cuda->choice;
-    *c = {*sampler, *how, is_utf8, stop, (int)V, (int)room, 0, {0}};
+    *c = {*sampler, *how, is_utf8, stop, (int)V, (int)(room < INT_MAX ? room : INT_MAX), 0, {0}};
     for (size_t i = 0; i < n_banned; i++) {
         if (banned[i] >= 0 && (size_t)banned[i] < V) c->banned[banned[i] / 32] |= 1u << banned[i] % 32;
     }
@@ -469,23 +514,49 @@ double parrot_cuda_copy_bandwidth(parrot_cuda *cuda, size_t size) {
     return best_us > 0.0 ? 2.0 * (double)size / best_us * 1e6 : 0.0;
 }
 
-double parrot_cuda_steps_us(parrot_cuda *const *rotated, parrot_cuda_state *const *states,
-                            size_t n_rotated, size_t n) {
-    parrot_cuda *first = rotated[0];
+// What forward launches for the rows laid out, up to the first logits that it would wait for.
+static int launch_laid(parrot_cuda *cuda, const extent &of, size_t n_ends) {
+    if (of.n == 1) return launch_one(cuda);
+    if (is_batch(cuda, of, n_ends)) return launch_lives(cuda, of.n);
+    int err = wide_body(cuda, of);
+    return err ? err : wide_logits(cuda, 0, n_ends < cuda->n_logits_max ? n_ends : cuda->n_logits_max);
+}
+
+// All models launch into the first one's stream, between whose events they run.
+static int launch_in_turn(parrot_cuda *const *rotated, const extent *of, const size_t *n_ends,
+                          size_t n_rotated, size_t n, cudaEvent_t begun, cudaEvent_t ended) {
+    const cudaStream_t stream = rotated[0]->on.stream;
+    int err = 0;
+    for (size_t i = 0; i < n + n_rotated && !err; i++) {  // one round to warm up
+        parrot_cuda *cuda = rotated[i % n_rotated];
+        const cudaStream_t own = cuda->on.stream;
+        if (i == n_rotated) err = (int)cudaEventRecord(begun, stream);
+        cuda->on.stream = cuda->alone.stream = stream;
+        if (!err) err = launch_laid(cuda, of[i % n_rotated], n_ends[i % n_rotated]);
+        cuda->on.stream = cuda->alone.stream = own;
+    }
+    if (!err) err = (int)cudaEventRecord(ended, stream);
+    return err ? err : (int)cudaStreamSynchronize(stream);
+}
+
+double parrot_cuda_forward_us(parrot_cuda *const *rotated, size_t n_rotated,
+                              parrot_cuda_state *const *states, const int32_t *tokens,
+                              const int32_t *counts, size_t n_states, size_t n) {
+    enum { ROTATED_MAX = 64 };
+    extent of[ROTATED_MAX];
+    size_t n_ends[ROTATED_MAX];
     cudaEvent_t begun = NULL, ended = NULL;
-    if (pt_cuda_enter(first, NULL)) return 0.0;
+    if (n_rotated < 1 || n_rotated > ROTATED_MAX || n < 1) return 0.0;
     for (size_t i = 0; i < n_rotated; i++) {
-        *rotated[i]->call = {};
-        rotated[i]->call->payload = states[i]->payload;
+        parrot_cuda *cuda = rotated[i];
+        if (pt_cuda_enter(cuda, NULL) || lay_out(cuda, tokens, states + i * n_states, counts, n_states,
+                                                 false, &of[i], &n_ends[i], NULL)) {
+            return 0.0;
+        }
     }
     int err = (int)cudaEventCreate(&begun);
     if (!err) err = (int)cudaEventCreate(&ended);
-    for (size_t i = 0; i < n + n_rotated && !err; i++) {  // one round to warm up
-        if (i == n_rotated) err = (int)cudaEventRecord(begun, first->on.stream);
-        if (!err) err = (int)cudaGraphLaunch(rotated[i % n_rotated]->step, first->on.stream);
-    }
-    if (!err) err = (int)cudaEventRecord(ended, first->on.stream);
-    if (!err) err = (int)cudaStreamSynchronize(first->on.stream);
+    if (!err) err = launch_in_turn(rotated, of, n_ends, n_rotated, n, begun, ended);
     double us = err ? 0.0 : elapsed_us(begun, ended) / (double)n;
     cudaEventDestroy(begun);
     cudaEventDestroy(ended);

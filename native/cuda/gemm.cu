@@ -1,22 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-// y = x W^T for many rows, on the tensor cores: weights (F16, or Q8_0 made F16 on the way) and rows meet
-// as f16, sums are f32. F32 weights keep every bit of theirs and go through ordinary multiply-adds.
+// y = x W^T for many rows, on the tensor cores, which multiply f16 and sum f32. One f16 of a number has
+// 11 bits, and a deep model makes 1e-4 nats a byte of what that loses: so a number goes as two, the
+// nearest f16 and the f16 nearest to what is missing, 22 bits in all; of the four products the one of
+// both rests is left out. F16 weights are whole in the first: two products. F32 weights keep every bit of
+// theirs and go through ordinary multiply-adds.
 //
 // A block is a tile of BM rows by BN outputs, its 8 warps a grid of 16 x 16 pieces; K is walked in steps of
-// 64, the next step's loads in flight while this one is multiplied. Rounding x and W to 11 bits costs
-// about 1e-7 nats a byte, far below what int8 activations cost (docs/cuda.md); |x| above 65,504 / pre is
-// clamped, NaN stays NaN.
+// BK, the next step's loads in flight while this one is multiplied. Small tiles have few pieces a warp and
+// wait rather than multiply, so their steps are longer; large ones would want more shared memory than a
+// block has without asking. |x| above 131,008 / pre is clamped, NaN stays NaN.
 #include "kernels.h"
 
 #include <mma.h>
 
 namespace wmma = nvcuda::wmma;
 
-enum { BK = 64, LEAD = BK + 8, PIECE = 16 };  // 8 halves of padding keep rows in different banks
+enum { PIECE = 16 };
+
+// A step of K: threads take four neighbouring columns of several rows.
+template <int BK> struct steps {
+    enum { LEAD = BK + 8 };  // 8 halves of padding keep rows in different banks
+    enum { QUADS = BK / 4, ROWS = PT_THREADS / QUADS };
+};
 
 __device__ inline __half to_half(float x) {
     const float largest = 65504.0f;
     return __float2half_rn(x > largest ? largest : x < -largest ? -largest : x);
+}
+
+// Four numbers as sums of two, each four in one store.
+struct alignas(8) four_halves {
+    __half of[4];
+};
+__device__ inline void put_halves(const float *x, __half *high, __half *low) {
+    four_halves whole, rest;
+    for (int j = 0; j < 4; j++) {
+        whole.of[j] = to_half(x[j]);
+        rest.of[j] = to_half(x[j] - __half2float(whole.of[j]));
+    }
+    *(four_halves *)high = whole;
+    *(four_halves *)low = rest;
 }
 
 // The product and the tile of outputs that this block belongs to.
@@ -27,36 +50,36 @@ __device__ inline int my_gemm(const pt_gemms &g, int BN, int *first_out) {
     return i;
 }
 
-// ---- tiles from memory to registers, and from registers to shared memory. A thread takes four
-// neighbouring columns of several rows; what lies outside is zero.
+// ---- tiles from memory to registers, and from registers to shared memory. What lies outside is zero.
 
-enum { QUADS = BK / 4, ROWS_A_PASS = PT_THREADS / QUADS };
-
-template <int ROWS>
+template <int ROWS, int BK>
 __device__ inline void fetch_x(const pt_gemm &g, int first, int n_rows, int k, float4 *mine) {
-    const int column = k + threadIdx.x % QUADS * 4;
+    const int column = k + threadIdx.x % steps<BK>::QUADS * 4;
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        int row = first + (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
         const float *at = g.x + (size_t)row * g.W.n_in + column;
-        float four[4];
-        for (int j = 0; j < 4; j++) {
-            four[j] = row < n_rows && column + j < g.W.n_in ? at[j] : 0.0f;
+        mine[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (row >= n_rows || column >= g.W.n_in) continue;
+        if (g.W.n_in % 4 == 0) {  // every row then begins at 16 bytes, and ends with a whole four
+            mine[i] = *(const float4 *)at;
+        } else {
+            mine[i].x = at[0];
+            if (column + 1 < g.W.n_in) mine[i].y = at[1];
+            if (column + 2 < g.W.n_in) mine[i].z = at[2];
+            if (column + 3 < g.W.n_in) mine[i].w = at[3];
         }
-        mine[i] = make_float4(four[0], four[1], four[2], four[3]);
     }
 }
 
-template <int ROWS>
-__device__ inline void put_x(const float4 *mine, float pre, __half *tile) {
+template <int ROWS, int BK>
+__device__ inline void put_x(const float4 *mine, float pre, __half *high, __half *low) {
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
-        __half *to = tile + row * LEAD + threadIdx.x % QUADS * 4;
-        to[0] = to_half(mine[i].x * pre);
-        to[1] = to_half(mine[i].y * pre);
-        to[2] = to_half(mine[i].z * pre);
-        to[3] = to_half(mine[i].w * pre);
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        const int row = (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
+        const int at = row * steps<BK>::LEAD + threadIdx.x % steps<BK>::QUADS * 4;
+        const float x[4] = {mine[i].x * pre, mine[i].y * pre, mine[i].z * pre, mine[i].w * pre};
+        put_halves(x, high + at, low + at);
     }
 }
 
@@ -66,12 +89,12 @@ struct raw_four {
     float scale;
 };
 
-template <int ROWS>
+template <int ROWS, int BK>
 __device__ inline void fetch_w(const pt_weight &W, int first, int k, raw_four *mine) {
-    const int column = k + threadIdx.x % QUADS * 4;
+    const int column = k + threadIdx.x % steps<BK>::QUADS * 4;
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = first + (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        int row = first + (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
         mine[i].bits = make_uint2(0, 0);
         mine[i].scale = 0.0f;
         if (row >= W.n_out || column >= W.n_pad) continue;
@@ -85,33 +108,37 @@ __device__ inline void fetch_w(const pt_weight &W, int first, int k, raw_four *m
     }
 }
 
-template <int ROWS>
-__device__ inline void put_w(const raw_four *mine, int type, __half *tile) {
+template <int ROWS, int BK>
+__device__ inline void put_w(const raw_four *mine, int type, __half *high, __half *low) {
 #pragma unroll
-    for (int i = 0; i < ROWS / ROWS_A_PASS; i++) {
-        int row = (int)threadIdx.x / QUADS + i * ROWS_A_PASS;
-        __half *to = tile + row * LEAD + threadIdx.x % QUADS * 4;
+    for (int i = 0; i < ROWS / steps<BK>::ROWS; i++) {
+        const int row = (int)threadIdx.x / steps<BK>::QUADS + i * steps<BK>::ROWS;
+        const int at = row * steps<BK>::LEAD + threadIdx.x % steps<BK>::QUADS * 4;
         if (type == PT_SOURCE_F16) {
-            memcpy(to, &mine[i].bits, 4 * sizeof(__half));
+            *(uint2 *)(high + at) = mine[i].bits;
             continue;
         }
-        for (int j = 0; j < 4; j++) {
-            to[j] = __float2half_rn(mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j));
-        }
+        float w[4];
+        for (int j = 0; j < 4; j++) w[j] = mine[i].scale * pt_weight_of_byte(mine[i].bits.x, j);
+        put_halves(w, high + at, low + at);
     }
 }
 
 // ---- the product
 
-template <int BM, int BN>
+typedef wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> piece_x;
+typedef wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major> piece_w;
+
+template <int BM, int BN, int BK>
 __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, int n_rows) {
     // Each warp owns an area of AREA_M x AREA_N; the warps stand in a grid that covers the tile.
     constexpr int ACROSS = BN / PIECE < PT_WARPS ? BN / PIECE : PT_WARPS / 2;
     constexpr int AREA_M = BM / (PT_WARPS / ACROSS), AREA_N = BN / ACROSS;
-    constexpr int M = AREA_M / PIECE, N = AREA_N / PIECE;
+    constexpr int M = AREA_M / PIECE, N = AREA_N / PIECE, LEAD = steps<BK>::LEAD;
     static_assert(M >= 1 && N >= 1, "a warp owns at least one piece");
     PT_SHARED(shared);
-    __half *tile_x = (__half *)shared, *tile_w = tile_x + BM * LEAD;
+    __half *x_high = (__half *)shared, *x_low = x_high + BM * LEAD;
+    __half *w_high = x_low + BM * LEAD, *w_low = w_high + BN * LEAD;
     int first_out;
     const int i = my_gemm(gemms, BN, &first_out), first_row = (int)blockIdx.y * BM;
     const pt_gemm &g = gemms.of[i];
@@ -121,36 +148,41 @@ __global__ void __launch_bounds__(PT_THREADS) gemm_kernel(const pt_gemms gemms, 
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) wmma::fill_fragment(sums[m][n], 0.0f);
     }
-    float4 x_mine[BM / ROWS_A_PASS];
-    raw_four w_mine[BN / ROWS_A_PASS];
-    fetch_w<BN>(g.W, first_out, 0, w_mine);
+    float4 x_mine[BM / steps<BK>::ROWS];
+    raw_four w_mine[BN / steps<BK>::ROWS];
+    fetch_w<BN, BK>(g.W, first_out, 0, w_mine);
     pt_wait();
-    fetch_x<BM>(g, first_row, n_rows, 0, x_mine);
+    fetch_x<BM, BK>(g, first_row, n_rows, 0, x_mine);
     for (int k = 0; k < g.W.n_pad; k += BK) {
-        put_x<BM>(x_mine, g.pre, tile_x);
-        put_w<BN>(w_mine, g.W.type, tile_w);
+        put_x<BM, BK>(x_mine, g.pre, x_high, x_low);
+        put_w<BN, BK>(w_mine, g.W.type, w_high, w_low);
         __syncthreads();
         if (k + BK < g.W.n_pad) {
-            fetch_x<BM>(g, first_row, n_rows, k + BK, x_mine);
-            fetch_w<BN>(g.W, first_out, k + BK, w_mine);
+            fetch_x<BM, BK>(g, first_row, n_rows, k + BK, x_mine);
+            fetch_w<BN, BK>(g.W, first_out, k + BK, w_mine);
         }
 #pragma unroll
         for (int at = 0; at < BK; at += PIECE) {
-            wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> a[M];
-            wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::col_major> b[N];
+            piece_x x[M], x_rest[M];
             for (int m = 0; m < M; m++) {
-                wmma::load_matrix_sync(a[m], tile_x + (m0 + m * PIECE) * LEAD + at, LEAD);
+                const int from = (m0 + m * PIECE) * LEAD + at;
+                wmma::load_matrix_sync(x[m], x_high + from, LEAD);
+                wmma::load_matrix_sync(x_rest[m], x_low + from, LEAD);
             }
             for (int n = 0; n < N; n++) {
-                wmma::load_matrix_sync(b[n], tile_w + (n0 + n * PIECE) * LEAD + at, LEAD);
-            }
-            for (int m = 0; m < M; m++) {
-                for (int n = 0; n < N; n++) wmma::mma_sync(sums[m][n], a[m], b[n], sums[m][n]);
+                const int from = (n0 + n * PIECE) * LEAD + at;
+                piece_w w;
+                wmma::load_matrix_sync(w, w_high + from, LEAD);
+                for (int m = 0; m < M; m++) wmma::mma_sync(sums[m][n], x_rest[m], w, sums[m][n]);
+                for (int m = 0; m < M; m++) wmma::mma_sync(sums[m][n], x[m], w, sums[m][n]);
+                if (g.W.type == PT_SOURCE_F16) continue;
+                wmma::load_matrix_sync(w, w_low + from, LEAD);
+                for (int m = 0; m < M; m++) wmma::mma_sync(sums[m][n], x[m], w, sums[m][n]);
             }
         }
         __syncthreads();
     }
-    float *tile_y = shared;  // the tiles of x and W are done with
+    float *tile_y = shared;  // the tiles of x and W have been read
     for (int m = 0; m < M; m++) {
         for (int n = 0; n < N; n++) {
             wmma::store_matrix_sync(tile_y + (m0 + m * PIECE) * BN + n0 + n * PIECE, sums[m][n], BN,
@@ -214,11 +246,12 @@ static int share(pt_gemms *g, int width) {
     return g->first_block[g->n];
 }
 
-template <int BM, int BN>
+template <int BM, int BN, int BK>
 static int launch_tiles(const pt_stream &on, pt_gemms *g, int n_rows) {
-    const size_t tiles = (size_t)(BM + BN) * LEAD * sizeof(__half), sums = (size_t)BM * BN * 4;
-    static_assert(BM * BN * 4 <= 48 << 10 && (BM + BN) * LEAD * 2 <= 48 << 10, "without asking");
-    return pt_launch(on, gemm_kernel<BM, BN>, dim3(share(g, BN), (n_rows + BM - 1) / BM),
+    const size_t tiles = (size_t)(BM + BN) * steps<BK>::LEAD * 4, sums = (size_t)BM * BN * 4;
+    static_assert((BM + BN) * steps<BK>::LEAD * 4 <= 48 << 10, "two halves a number, without asking");
+    static_assert(BM * BN * 4 <= 48 << 10, "without asking");
+    return pt_launch(on, gemm_kernel<BM, BN, BK>, dim3(share(g, BN), (n_rows + BM - 1) / BM),
                      tiles > sums ? tiles : sums, *g, n_rows);
 }
 
@@ -240,6 +273,12 @@ int pt_gemm_cuda(const pt_stream &on, pt_gemms *gemms, int n_rows) {
     }
     if (err || halves.n == 0) return err;
     // Few rows: small tiles, so that every multiprocessor has one. Many: large ones, which read less.
-    return n_rows <= 256 ? launch_tiles<32, 64>(on, &halves, n_rows)
-                         : launch_tiles<64, 128>(on, &halves, n_rows);
+    return n_rows <= 256 ? launch_tiles<32, 64, 64>(on, &halves, n_rows)
+                         : launch_tiles<64, 128, 32>(on, &halves, n_rows);
+}
+
+void pt_gemm_kernels(pt_kernels *list) {
+    list->add((const void *)gemm_kernel<32, 64, 64>);
+    list->add((const void *)gemm_kernel<64, 128, 32>);
+    list->add((const void *)exact_kernel);
 }

@@ -5,6 +5,19 @@
 
 #include "device.h"
 
+// The kernels of a file, so that opening a model can load them all before anything is recorded.
+struct pt_kernels {
+    enum { MAX = 32 };
+    int n;
+    const void *of[MAX];
+    void add(const void *kernel) { of[n++] = kernel; }
+};
+void pt_decode_kernels(pt_kernels *list);
+void pt_wide_kernels(pt_kernels *list);
+void pt_chunk_kernels(pt_kernels *list);
+void pt_gemm_kernels(pt_kernels *list);
+void pt_sample_kernels(pt_kernels *list);
+
 // ---- decoding: one row (decode.cu)
 
 enum { PT_PRODUCTS_MAX = 7 };
@@ -54,7 +67,6 @@ struct pt_time_mix {
 // How many blocks share the products so that all multiprocessors have work, and which has what.
 void pt_products_share(pt_products *p, int n_processors);
 int pt_decode_shared_max(int width);  // bytes of shared memory that operands of that width need
-int pt_decode_prepare(int shared_size);  // once: lets the kernels have that much
 
 int pt_embed_cuda(const pt_stream &on, const pt_weight &E, const int *tokens, int n, int stride,
                   const float *weight, const float *bias, float *x);
@@ -64,7 +76,7 @@ int pt_head_products_cuda(const pt_stream &on, const pt_products &p, const pt_he
 int pt_plain_products_cuda(const pt_stream &on, const pt_products &p, const float *x);
 int pt_time_mix_cuda(const pt_stream &on, const pt_time_mix &t, const pt_call *call);
 
-// ---- many rows (wide.cu, gemm.cu)
+// ---- many rows (wide.cu, chunk.cu, gemm.cu)
 
 struct pt_row {
     float *payload;
@@ -75,6 +87,11 @@ struct pt_row {
 
 struct pt_run {  // rows of one life
     float *payload;
+    int first, n;
+};
+
+enum { PT_CHUNK = 16 };
+struct pt_chunk {  // up to PT_CHUNK rows of one life
     int first, n;
 };
 
@@ -104,6 +121,17 @@ struct pt_wide_wkv {
     size_t wkv_at;
 };
 
+// The same in chunks. What a run's rows hold changes: w, kk and erase become what a chunk wants of
+// them; p, q and u (n, C) are memory that nobody else uses.
+struct pt_wide_chunks {
+    int C, N;
+    const pt_chunk *chunks;
+    const pt_run *runs;
+    const float *r, *k, *v;
+    float *w, *kk, *erase, *p, *q, *u, *y;
+    size_t wkv_at;
+};
+
 struct pt_wide_out {
     int C, N;
     pt_head_weights z;
@@ -115,6 +143,7 @@ int pt_wide_norm_cuda(const pt_stream &on, const pt_wide_norm &norm, int n);
 int pt_wide_flush_cuda(const pt_stream &on, const pt_wide_norm &norm, int n);
 int pt_wide_heads_cuda(const pt_stream &on, const pt_wide_heads &heads, int n);
 int pt_wide_wkv_cuda(const pt_stream &on, const pt_wide_wkv &wkv, int n_runs);
+int pt_wide_chunks_cuda(const pt_stream &on, const pt_wide_chunks &in, int n_chunks, int n_runs);
 int pt_wide_out_cuda(const pt_stream &on, const pt_wide_out &out, int n);
 int pt_wide_ends_cuda(const pt_stream &on, const float *x, const int *rows, int n, int C,
                       const float *weight, const float *bias, float *out);

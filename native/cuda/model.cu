@@ -11,6 +11,7 @@
 namespace {
 
 enum { ALIGN = 256, COMPUTE_MIN = 80, DRIVER_MIN = 13000 };
+enum { SHARED_FREE = 48 << 10 };  // bytes a block has without asking
 
 int fail(parrot_fault *fault, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -71,6 +72,42 @@ int shared_needed(const parrot_shape &s) {
     return largest(pt_decode_shared_max(width), (ranks_padded(s) + 12 * PT_HEAD_MAX) * 4);
 }
 
+// Load every kernel now: a kernel that is first met while a graph is recorded would be loaded in the
+// middle of it. The code that was chosen also says whether a kernel can begin before the last has ended,
+// for only code for 9.0 and later waits then; code for 8.0, compiled by the driver of a newer GPU, does not.
+int load_kernels(parrot_cuda *cuda, int shared, int shared_max, parrot_fault *fault) {
+    pt_kernels all = {};
+    pt_decode_kernels(&all);
+    const int n_decode = all.n;
+    pt_wide_kernels(&all);
+    pt_chunk_kernels(&all);
+    pt_gemm_kernels(&all);
+    pt_sample_kernels(&all);
+    bool is_waiting = true;
+    for (int i = 0; i < all.n; i++) {
+        cudaFuncAttributes about = {};
+        int err = (int)cudaFuncGetAttributes(&about, all.of[i]);
+        if (err == (int)cudaErrorNoKernelImageForDevice || err == (int)cudaErrorInvalidDeviceFunction ||
+            err == (int)cudaErrorUnsupportedPtxVersion) {
+            cudaGetLastError();
+            return fail(fault, PARROT_E_DEVICE,
+                        "cuda:%d: this library holds no code for %s, compute capability %d.%d; build it "
+                        "again with: make cuda, or use --device cpu.",
+                        cuda->device, cuda->about.name, cuda->about.major, cuda->about.minor);
+        }
+        // The most that the GPU allows, whatever this model needs: another one may be open.
+        if (!err && i < n_decode && shared > SHARED_FREE) {
+            err = (int)cudaFuncSetAttribute(all.of[i], cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                            shared_max);
+        }
+        if (err) return pt_cuda_fail(cuda, err, "loading its kernels", fault);
+        is_waiting = is_waiting && about.ptxVersion >= 90;
+    }
+    cuda->on.can_overlap =
+        is_waiting && cuda->about.major >= 9 && !(cuda->flags & PARROT_CUDA_PLAIN);
+    return PARROT_OK;
+}
+
 int check_device(parrot_cuda *cuda, parrot_fault *fault) {
     cudaDeviceProp prop;
     cudaError_t err = cudaGetDeviceProperties(&prop, cuda->device);
@@ -98,8 +135,7 @@ int check_device(parrot_cuda *cuda, parrot_fault *fault) {
                     "use --device cpu.",
                     cuda->device, shared, prop.name, prop.sharedMemPerBlockOptin);
     }
-    int launch = pt_decode_prepare(shared);
-    return launch ? pt_cuda_fail(cuda, launch, "preparing its kernels", fault) : PARROT_OK;
+    return load_kernels(cuda, shared, (int)prop.sharedMemPerBlockOptin, fault);
 }
 
 // ---- memory: one carve, run on no memory to measure it
@@ -174,6 +210,7 @@ unsigned char *carve_work(parrot_cuda *cuda, unsigned char *at) {
     w->logits = carve<float>(&at, cuda->n_logits_max * s.n_vocab);
     w->rows = carve<pt_row>(&at, R);
     w->runs = carve<pt_run>(&at, R);
+    w->chunks = carve<pt_chunk>(&at, R);
     w->tokens = carve<int>(&at, R);
     w->end_rows = carve<int>(&at, R);
     w->call = carve<pt_call>(&at, 1);
@@ -186,6 +223,7 @@ unsigned char *carve_pinned(parrot_cuda *cuda, unsigned char *at) {
     cuda->logits = carve<float>(&at, cuda->n_logits_max * cuda->shape.n_vocab);
     cuda->rows = carve<pt_row>(&at, R);
     cuda->runs = carve<pt_run>(&at, R);
+    cuda->chunks = carve<pt_chunk>(&at, R);
     cuda->tokens = carve<int>(&at, R);
     cuda->end_rows = carve<int>(&at, R);
     cuda->call = carve<pt_call>(&at, 1);
@@ -222,7 +260,14 @@ int fill_memory(parrot_cuda *cuda, const pt_source &source, parrot_fault *fault)
     }
     err = (int)cudaMalloc((void **)&cuda->weights, weights);
     if (!err) err = (int)cudaMalloc((void **)&cuda->work, work);
-    if (!err) err = (int)cudaHostAlloc((void **)&cuda->pinned, pinned, 0);
+    if (!err && cudaHostAlloc((void **)&cuda->pinned, pinned, 0) != cudaSuccess) {
+        cudaGetLastError();
+        free(u.packed);
+        return fail(fault, PARROT_E_NOMEM,
+                    "cuda:%d: no %zu MB of this machine's own memory to talk to the GPU with; close "
+                    "programs.",
+                    cuda->device, (pinned + (1 << 20) - 1) >> 20);
+    }
     if (!err) {
         carve_work(cuda, cuda->work);
         carve_pinned(cuda, cuda->pinned);
@@ -231,7 +276,13 @@ int fill_memory(parrot_cuda *cuda, const pt_source &source, parrot_fault *fault)
         err = u.err ? u.err : (int)cudaDeviceSynchronize();  // the last bytes may still travel
     }
     free(u.packed);
-    if (err == (int)cudaErrorMemoryAllocation) return no_memory(cuda, weights + work, fault);
+    if (err == (int)cudaErrorMemoryAllocation) {  // somebody took it in between, or it lies in pieces
+        cudaGetLastError();
+        cudaFree(cuda->weights);
+        cuda->weights = NULL;
+        if (cudaMemGetInfo(&free_size, &total) == cudaSuccess) cuda->about.memory_free = free_size;
+        return no_memory(cuda, weights + work, fault);
+    }
     return err ? pt_cuda_fail(cuda, err, "uploading the model", fault) : PARROT_OK;
 }
 
@@ -243,6 +294,7 @@ int open_on(parrot_cuda *cuda, const char *path, parrot_fault *fault) {
     cuda->layers = new (std::nothrow) pt_cuda_layer[cuda->shape.n_layer];
     cuda->n_logits_max = PT_LOGITS_MAX / cuda->shape.n_vocab;
     if (cuda->n_logits_max > PARROT_CUDA_ROWS) cuda->n_logits_max = PARROT_CUDA_ROWS;
+    if (cuda->n_logits_max < 1) cuda->n_logits_max = 1;
     if (!cuda->layers) err = fail(fault, PARROT_E_NOMEM, "%s", "model: no memory; close programs.");
     if (!err) err = check_device(cuda, fault);
     if (!err) err = fill_memory(cuda, source, fault);
@@ -250,7 +302,6 @@ int open_on(parrot_cuda *cuda, const char *path, parrot_fault *fault) {
     if (err) return err;
     int launch = (int)cudaStreamCreateWithFlags(&cuda->on.stream, cudaStreamNonBlocking);
     cuda->alone.stream = cuda->on.stream;
-    cuda->on.can_overlap = cuda->about.major >= 9 && !(cuda->flags & PARROT_CUDA_PLAIN);
     if (!launch && !(cuda->flags & PARROT_CUDA_PLAIN)) launch = pt_cuda_graphs(cuda);
     if (!launch) launch = (int)cudaStreamSynchronize(cuda->on.stream);
     return launch ? pt_cuda_fail(cuda, launch, "recording the step", fault) : PARROT_OK;

@@ -27,6 +27,7 @@ struct pt_cuda_work {
     float *ends, *logits;  // (n_logits_max, C), (n_logits_max, V)
     pt_row *rows;
     pt_run *runs;
+    pt_chunk *chunks;
     int *tokens, *end_rows;
     pt_call *call;
     pt_choice *choice;
@@ -60,6 +61,7 @@ struct parrot_cuda {
     pt_choice *choice;
     pt_row *rows;
     pt_run *runs;
+    pt_chunk *chunks;
     int *tokens, *end_rows;
     float *logits;
     unsigned char *pinned;

@@ -207,3 +207,7 @@ __global__ void __launch_bounds__(PT_THREADS)
 int pt_choose_cuda(const pt_stream &on, pt_choice *choice, pt_call *call, float *logits) {
     return pt_launch(on, choose_kernel, dim3(1), sizeof(choosing), choice, call, logits);
 }
+
+void pt_sample_kernels(pt_kernels *list) {
+    list->add((const void *)choose_kernel);
+}

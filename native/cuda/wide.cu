@@ -6,7 +6,7 @@
 //               read-out | output += | norm, shift, mix | ffn key, squared ReLU | ffn value +=
 //
 // All but wkv are alike for every row, so a block is a row. wkv walks the rows of a life in order with
-// S in registers: it enters and leaves memory once a call.
+// S in registers: it enters and leaves memory once a call. Runs of 16 rows and more go through chunk.cu.
 #include "kernels.h"
 
 struct moments {
@@ -189,4 +189,14 @@ int pt_wide_out_cuda(const pt_stream &on, const pt_wide_out &out, int n) {
 int pt_wide_ends_cuda(const pt_stream &on, const float *x, const int *rows, int n, int C,
                       const float *weight, const float *bias, float *out) {
     return pt_launch(on, wide_ends_kernel, dim3(n), SCRATCH_SIZE, x, rows, C, weight, bias, out);
+}
+
+void pt_wide_kernels(pt_kernels *list) {
+    list->add((const void *)wide_norm_kernel);
+    list->add((const void *)wide_flush_kernel);
+    list->add((const void *)wide_heads_kernel);
+    list->add((const void *)wide_out_kernel);
+    list->add((const void *)wide_wkv_kernel<1>);
+    list->add((const void *)wide_wkv_kernel<2>);
+    list->add((const void *)wide_ends_kernel);
 }

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 enum {
-    PARROT_CUDA_VERSION = 1,  // of this interface; the loader wants exactly its own
+    PARROT_CUDA_VERSION = 2,  // of this interface; the loader wants exactly its own
     PARROT_CUDA_ROWS = 1024,  // rows of one forward call at most
     PARROT_CUDA_SAY = 16,     // tokens of one say call at most
     PARROT_CUDA_CHOICES = 1024,  // the largest vocabulary that say chooses from
@@ -77,11 +77,14 @@ PARROT_API int parrot_cuda_say(parrot_cuda_state *state, parrot_sampler *sampler
 
 // Bytes per second that a copy on the device moves, read and written counted: the bound of decoding.
 PARROT_API double parrot_cuda_copy_bandwidth(parrot_cuda *cuda, size_t size);
-// Microseconds of a decoding step by the device's own clock (events), the mean of `n` in a row; with
-// several models in turn, so that weights leave the L2 cache between their uses. states[i] belongs to
-// rotated[i], all on one GPU and used by nobody else meanwhile. 0: it could not be measured.
-PARROT_API double parrot_cuda_steps_us(parrot_cuda *const *rotated, parrot_cuda_state *const *states,
-                                       size_t n_rotated, size_t n);
+// Microseconds of a forward call by the device's own clock (events), the mean of `n` in a row; with
+// several models in turn, so that weights leave the L2 cache between their uses. `states` holds n_states
+// of each model, those of rotated[0] first, used by nobody else meanwhile; tokens and counts are those of
+// forward, and so is what travels: tokens there, the first logits back. All on one GPU, at most 64 models.
+// 0: it could not be measured.
+PARROT_API double parrot_cuda_forward_us(parrot_cuda *const *rotated, size_t n_rotated,
+                                         parrot_cuda_state *const *states, const int32_t *tokens,
+                                         const int32_t *counts, size_t n_states, size_t n);
 
 // For tests: floats of the work memory as the last forward call left them, so that two GPUs can be
 // compared kernel by kernel. `stage` is one of the names in forward.cu; PARROT_E_ARG for another one.

@@ -59,6 +59,7 @@ class CudaModel:
         index = device_index(device)
         self.library = load_library()
         self.handle = c_void_p()
+        self.is_lost = False  # from then on nothing more can be lived
         flags = cuda_library.PLAIN if plain else 0
         self.call("open", byref(self.handle), os.fsencode(path), index, flags)
         # States close themselves before: each holds this object.
@@ -71,6 +72,7 @@ class CudaModel:
         if code:
             text = fault.text.decode("utf-8", "replace")
             if (kind := _ERRORS.get(code, EngineError)) is DeviceMissing:
+                self.is_lost = True
                 raise DeviceMissing(text, device="cuda")
             raise kind(text)
 
@@ -120,11 +122,13 @@ class CudaModel:
         """
         every, n_done, n_out = len(logits) == len(ids), 0, 0
         try:
+            # All of them first: a lack of memory must show before anybody has lived.
+            homes = [state.board().handle.value for state in states]
             for part, sizes, is_cut in _parts(counts):
                 if abort is not None and abort.is_set():
                     break
                 n = int(sizes.sum())
-                lives = [states[i].board() for i in part]
+                lives = np.array([homes[i] for i in part], np.uintp)
                 n_rows = n if every else len(lives)
                 out = np.empty((n_rows, logits.shape[1]), np.float32) if is_cut else logits[n_out:]
                 self._forward(ids[n_done : n_done + n], lives, sizes, _ALL if every else _ENDS, out)
@@ -138,11 +142,12 @@ class CudaModel:
             raise
         return n_done
 
-    def _forward(self, ids: I32, lives: list[Life], counts: I32, which: int, logits: F32) -> None:
-        handles = (c_void_p * len(lives))(*(life.handle.value for life in lives))
+    def _forward(
+        self, ids: I32, lives: NDArray[np.uintp], counts: I32, which: int, logits: F32
+    ) -> None:
         self.call(
-            "forward", self.handle, ids.ctypes.data, handles, counts.ctypes.data, len(lives),
-            which, logits.ctypes.data,
+            "forward", self.handle, ids.ctypes.data, lives.ctypes.data, counts.ctypes.data,
+            len(lives), which, logits.ctypes.data,
         )  # fmt: skip
 
 
@@ -185,7 +190,8 @@ class CudaState(State):
     """A state that lives on the GPU.
 
     Invariant: truth is in one place. Looking at `payload` brings it to the host, where the caller
-               may change it; the next forward call takes it back to the GPU.
+               may change it; the next forward call takes it back to the GPU. Meanwhile the host
+               keeps what it had, and `_kept_position` says how long that had lived.
     """
 
     __slots__ = ("_cuda", "_host", "_is_here", "_kept_position", "_life", "_lock")
@@ -195,7 +201,7 @@ class CudaState(State):
     ) -> None:
         self._cuda, self._lock = cuda, threading.Lock()
         self._life: Life | None = None
-        self._is_here = True
+        self._is_here, self._kept_position = True, position
         super().__init__(model, payload, position)
 
     @property
@@ -209,17 +215,12 @@ class CudaState(State):
                 except DeviceMissing:
                     self._fall_back()
                     raise
-                self._is_here, self._kept_position = True, self.position
+                self._is_here = True
             return self._host
 
     @payload.setter
     def payload(self, payload: F32) -> None:
         self._host, self._is_here = payload, True
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "position" and self._is_here:
-            self._kept_position = value
 
     def copy(self) -> CudaState:
         """Return a twin that lives on by itself, copied on the GPU if that is where this one is."""
@@ -235,6 +236,8 @@ class CudaState(State):
 
     def board(self) -> Life:
         """Return the life on the GPU, taken there if it is not; what the host has is then old."""
+        if self._life is not None and not self._is_here:
+            return self._life
         with self._lock:
             if self._life is None:
                 self._life = self._cuda.new_life()
@@ -250,8 +253,9 @@ class CudaState(State):
             self._fall_back()
 
     def _fall_back(self) -> None:
-        self._is_here, self._life = True, None
-        self.position, self.logits = self._kept_position, None
+        if not self._is_here:
+            self.position = self._kept_position
+        self._is_here, self._life, self.logits = True, None, None
 
 
 class Speech:

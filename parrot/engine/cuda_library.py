@@ -16,7 +16,7 @@ from typing import Any
 from parrot import _native
 from parrot.base.errors import ConfigError, DeviceMissing
 
-VERSION = 1  # PARROT_CUDA_VERSION
+VERSION = 2  # PARROT_CUDA_VERSION
 ROWS_MAX = 1024  # PARROT_CUDA_ROWS
 SAY_MAX = 16  # PARROT_CUDA_SAY
 PLAIN = 1  # PARROT_CUDA_PLAIN
@@ -84,7 +84,10 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "copy_bandwidth": (c_double, [c_void_p, c_size_t]),
     "probe": (c_int, [c_void_p, ctypes.c_char_p, c_size_t, c_void_p, POINTER(Fault)]),
-    "steps_us": (c_double, [POINTER(c_void_p), POINTER(c_void_p), c_size_t, c_size_t]),
+    "forward_us": (
+        c_double,
+        [c_void_p, c_size_t, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t],
+    ),
 }
 
 

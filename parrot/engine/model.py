@@ -274,7 +274,7 @@ class Model:
                     yield piece[:held]
                 piece = piece[held:]
         finally:
-            if not is_closed:
+            if not is_closed and not (self.cuda and self.cuda.is_lost):
                 self.forward(self._ids_of(stop), state)
 
     def _say(
@@ -305,7 +305,7 @@ class Model:
                     yield piece
                     piece = b""
         finally:
-            if not is_closed:
+            if not is_closed and not (self.cuda and self.cuda.is_lost):
                 self.forward(self._ids_of(stop), state)
 
     # ---- inside
@@ -382,7 +382,7 @@ class Model:
     @staticmethod
     def _advance(states: tuple[State, ...], counts: NDArray[np.int32], n_done: int) -> None:
         for state, count in zip(states, counts.tolist(), strict=True):
-            lived = min(count, n_done)
+            lived = count if count < n_done else n_done
             state.position += lived
             state.logits = None
             n_done -= lived

@@ -19,6 +19,7 @@ from parrot.engine.cuda import CudaModel
 from parrot.engine.model import Model
 from parrot.model.random_model import write_random_model
 from parrot.model.shape import Shape
+from tests.unit.cuda_lives import handles
 
 TINY = Shape(
     n_layer=1, n_embd=32, head_size=16, n_ffn=64, n_vocab=256,
@@ -58,8 +59,8 @@ def test_no_library_but_another_file(
 
 
 def test_library_of_another_version(path: Path, gpu: pytest.MonkeyPatch) -> None:
-    gpu.setattr(cuda_library, "VERSION", 2)
-    with pytest.raises(DeviceMissing, match="interface 1, expected 2; build it again"):
+    gpu.setattr(cuda_library, "VERSION", 3)
+    with pytest.raises(DeviceMissing, match="interface 2, expected 3; build it again"):
         Model.open(path, device="cuda")
 
 
@@ -78,8 +79,13 @@ def test_unknown_devices(path: Path, device: str) -> None:
         ("gpus=0", "cuda", "the driver sees no GPU; check CUDA_VISIBLE_DEVICES"),
         ("gpus=2", "cuda:2", "cuda:2: not there, this machine has cuda:0 to cuda:1; choose"),
         ("capability=75", "cuda", r"emulated GPU has compute capability 7\.5, expected 8\.0"),
+        (
+            "code=0",
+            "cuda",
+            r"no code for emulated GPU, compute capability 9\.0; build",
+        ),
     ],
-    ids=["no-driver", "old-driver", "no-gpu", "no-such-gpu", "old-gpu"],
+    ids=["no-driver", "old-driver", "no-gpu", "no-such-gpu", "old-gpu", "no-code"],
 )
 def test_gpus_that_cannot_run_it(
     asked: str, device: str, says: str, path: Path, gpu: pytest.MonkeyPatch
@@ -94,6 +100,58 @@ def test_too_little_memory_at_open(path: Path, gpu: pytest.MonkeyPatch) -> None:
     gpu.setenv("PARROT_EMULATED_GPU", "memory=1")
     with pytest.raises(EngineError, match=r"cuda:0: 1 MB free, this model needs \d+ MB; close"):
         Model.open(path, device="cuda")
+
+
+def test_memory_that_others_take_while_it_opens(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    gpu.setenv("PARROT_EMULATED_GPU", "memory=100,taken=99")
+    with pytest.raises(EngineError, match=r"cuda:0: 1 MB free, this model needs \d+ MB; close"):
+        Model.open(path, device="cuda")
+    gpu.setenv("PARROT_EMULATED_GPU", "pinned=0")
+    with pytest.raises(EngineError, match=r"no \d MB of this machine's own memory .*; close"):
+        Model.open(path, device="cuda")
+    gpu.delenv("PARROT_EMULATED_GPU")
+    Model.open(path, device="cuda")
+
+
+def test_too_little_memory_for_a_batch_stops_it_before_anybody_lives(
+    path: Path, gpu: pytest.MonkeyPatch
+) -> None:
+    gpu.setattr("parrot.engine.cuda.ROWS_MAX", 2)
+    model = Model.open(path, device="cuda")
+    states = [model.new_state() for _ in range(3)]
+    model.forward_batch(b"ab", states[:2])
+    gpu.setenv("PARROT_EMULATED_GPU", "memory=1")
+    with pytest.raises(EngineError, match="no memory left on the GPU while making a state"):
+        model.forward_batch(b"cde", states)
+    gpu.delenv("PARROT_EMULATED_GPU")
+    assert [state.position for state in states] == [1, 1, 0]
+    alone = model.new_state()
+    model.forward(b"a", alone)
+    assert np.abs(states[0].payload - alone.payload).max() < 1e-4
+
+
+def test_code_for_an_older_gpu_does_not_overlap(path: Path, gpu: pytest.MonkeyPatch) -> None:
+    expected = Model.open(path, threads=1)
+    gpu.setenv("PARROT_EMULATED_GPU", "code=80")  # compiled for 9.0 by its driver
+    model = Model.open(path, device="cuda")
+    logits = model.forward(b"abc", model.new_state(), every=True)
+    assert np.abs(logits - expected.forward(b"abc", expected.new_state(), every=True)).max() < 1e-4
+
+
+def test_a_small_model_leaves_a_wide_one_its_shared_memory(
+    path: Path, tmp_path: Path, gpu: pytest.MonkeyPatch
+) -> None:
+    wide = Shape(
+        n_layer=1, n_embd=16, head_size=16, n_ffn=16_384, n_vocab=256,
+        rank_w=1, rank_a=1, rank_v=1, rank_g=1,
+    )  # fmt: skip
+    write_random_model(tmp_path / "wide", wide)
+    cuda = CudaModel(tmp_path / "wide", "cuda", plain=True)
+    CudaModel(path, "cuda", plain=True)
+    life, out = cuda.new_life(), np.zeros((1, 256), np.float32)
+    one = np.ones(1, np.int32)
+    cuda._forward(one, handles([life]), one, 1, out)
+    assert out.any()
 
 
 def test_too_little_memory_for_a_state(path: Path, gpu: pytest.MonkeyPatch) -> None:
@@ -174,6 +232,23 @@ def test_a_gpu_lost_in_the_middle_of_a_reply(path: Path, gpu: pytest.MonkeyPatch
     assert state.to_bytes() == kept and state.position == 5
 
 
+def test_a_reply_that_is_cut_off_says_why_not_what_came_of_it(
+    path: Path, gpu: pytest.MonkeyPatch
+) -> None:
+    model = Model.open(path, device="cuda")
+    for prompt in (b"hello", b""):  # with one the reply begins in the first call
+        state = model.new_state()
+        if not prompt:
+            model.forward(b"hello", state)
+        said = model.generate(state, prompt, max_bytes=100, temperature=3.0, top_p=1.0)
+        gpu.setenv("PARROT_EMULATED_GPU", "dies=1")
+        with pytest.raises(DeviceMissing, match="stopped answering while speaking") as caught:
+            list(said)
+        assert caught.value.__context__ is None
+        gpu.delenv("PARROT_EMULATED_GPU")
+        model = Model.open(path, device="cuda")
+
+
 def test_a_gpu_lost_while_the_state_comes_back(path: Path, gpu: pytest.MonkeyPatch) -> None:
     model = Model.open(path, device="cuda")
     state, other = model.new_state(), model.new_state()
@@ -199,9 +274,11 @@ def test_the_real_library_without_a_driver(path: Path, monkeypatch: pytest.Monke
 # ---- the commands
 
 
-def run(path: Path, library: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    path: Path, library: Path, *args: str, device: str = "cuda:0", **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "parrot", *args, "--model", str(path), "--device", "cuda:0"],
+        [sys.executable, "-m", "parrot", *args, "--model", str(path), "--device", device],
         env={**os.environ, "PARROT_CUDA": str(library), **env},
         capture_output=True,
         text=True,
@@ -223,6 +300,20 @@ def test_commands_say_one_sentence_and_exit_1(path: Path, emulated: Path) -> Non
         assert failed.returncode == 1
         assert failed.stderr.strip().endswith("or use --device cpu.")
         assert "Traceback" not in failed.stderr
+
+
+def test_a_talk_goes_on_after_its_gpu_was_lost(path: Path, emulated: Path, tmp_path: Path) -> None:
+    talk = ("chat", "--soul", str(tmp_path / "soul.db"), "--max-bytes", "40", "--once")
+    first = run(path, emulated, *talk, "hi")
+    assert first.returncode == 0, first.stderr
+    lost = run(path, emulated, *talk, "who are you", PARROT_EMULATED_GPU="dies=150")
+    assert lost.returncode == 1
+    assert "stopped answering" in lost.stderr and "Traceback" not in lost.stderr
+    assert len(lost.stderr.strip().splitlines()) == 1
+    after = run(path, emulated, *talk, "and now?")
+    assert after.returncode == 0, after.stderr
+    shown = run(path, emulated, *talk, "and on the CPU?", device="cpu")
+    assert shown.returncode == 0, shown.stderr
 
 
 def organ(name: str, path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:

@@ -27,7 +27,9 @@ class GraphPeer:
         file = open_model(path)
         self.shape, self.device = file.shape, device
         self._z = {
-            name.removesuffix(".weight"): torch.from_numpy(w.copy()).to(device, dtype)
+            name.removesuffix(".weight"): torch.from_numpy(w.copy()).to(
+                device, torch.float32 if "time_mix_ln" in name else dtype
+            )
             for name, w in file.weights().items()
         }
         s = self.shape
@@ -71,8 +73,7 @@ class GraphPeer:
         S.sub_(erased * (kk * a.view(heads).float())[:, None, :])
         S.addcmul_(v_[:, :, None], k_[:, None, :])
         y = (S @ r_[:, :, None]).view(1, -1)
-        ln, bias = z[mix + "ln"].float(), z[mix + "ln.bias"].float()
-        y = F.group_norm(y, s.n_head, ln, bias, GROUP_NORM_EPS).view(-1)
+        y = F.group_norm(y, s.n_head, z[mix + "ln"], z[mix + "ln.bias"], GROUP_NORM_EPS).view(-1)
         bonus = (r_ * k_ * z[mix + "r_k"].view(heads)).sum(-1, keepdim=True) * v_
         return z[mix + "output"] @ ((y + bonus.view(-1)).to(x.dtype) * gate), v_first
 
@@ -87,7 +88,8 @@ class GraphPeer:
     @torch.no_grad()
     def step(self) -> None:
         """Live `token`, by the plain operations."""
-        x = self._norm("token_embd_norm", self._z["token_embd"][self.token[0]])
+        # Not by [token]: PyTorch would ask the GPU for the number, which a capture forbids.
+        x = self._norm("token_embd_norm", F.embedding(self.token, self._z["token_embd"])[0])
         v_first = None
         for layer in range(self.shape.n_layer):
             y, v_first = self._time_mix(layer, x, v_first)
@@ -98,6 +100,7 @@ class GraphPeer:
     def capture(self) -> None:
         """Record the step; `replay` runs it from then on."""
         side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # cuBLAS chooses and allocates
                 self.step()
@@ -125,3 +128,16 @@ def step_us(path: Path, n: int = 200) -> float:
     torch.cuda.synchronize()
     times = sorted(a.elapsed_time(b) for a, b in itertools.pairwise(events))
     return 1e3 * times[n // 2]
+
+
+def multiply_per_s(size: int = 4096, n: int = 20) -> float:
+    """Return multiply-adds per second of PyTorch's f16 matrix product, on random numbers."""
+    a, b = (torch.randn(size, size, device="cuda", dtype=torch.float16) for _ in range(2))
+    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for i in range(n + 3):
+        if i == 3:  # warmed up
+            begun.record()
+        a @ b
+    ended.record()
+    torch.cuda.synchronize()
+    return n * size**3 / (1e-3 * begun.elapsed_time(ended))

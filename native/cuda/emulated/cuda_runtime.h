@@ -9,7 +9,9 @@
 //   - the order of the threads between two barriers is drawn anew (PARROT_EMULATED_GPU=seed=N): results
 //     that depend on it are races;
 //   - a missing driver, an old GPU, too little memory and a GPU that dies can be had on request:
-//     PARROT_EMULATED_GPU=driver=12040,gpus=0,capability=75,memory=MEGABYTES,dies=LAUNCHES
+//     PARROT_EMULATED_GPU=driver=12040,gpus=0,capability=75,memory=MEGABYTES,dies=LAUNCHES; also code for
+//     an older GPU (code=80) or for none (code=0), no pinned memory of the host (pinned=0), and memory
+//     that others take between the question for it and the taking (taken=MEGABYTES).
 //
 // What it cannot show: speed, the memory model between blocks, and what only tensor cores round.
 #ifndef EMULATED_CUDA_RUNTIME_H
@@ -79,6 +81,9 @@ enum cudaError_t {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidDeviceFunction = 98,
+    cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorUnsupportedPtxVersion = 222,
     cudaErrorLaunchFailure = 719,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
@@ -95,6 +100,9 @@ struct cudaDeviceProp {
     char name[256];
     int major, minor, multiProcessorCount, l2CacheSize;
     size_t totalGlobalMem, sharedMemPerBlockOptin;
+};
+struct cudaFuncAttributes {
+    int ptxVersion, binaryVersion;
 };
 struct cudaLaunchAttribute {
     cudaLaunchAttributeID id;
@@ -139,6 +147,7 @@ cudaError_t cudaEventCreate(cudaEvent_t *event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begun, cudaEvent_t ended);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *about, const void *kernel);
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value);
 
 cudaError_t emulated_launch(const cudaLaunchConfig_t &config, const void *kernel,

@@ -206,7 +206,7 @@ std::mutex device_mutex;
 std::map<void *, size_t> allocated;
 std::map<const void *, int> shared_allowed;
 size_t n_allocated;
-long n_launched;
+long n_launched, n_asked;
 bool is_dead;
 
 cudaError_t here(cudaError_t err = cudaSuccess) { return is_dead ? cudaErrorLaunchFailure : err; }
@@ -245,6 +245,7 @@ cudaError_t emulated_launch(const cudaLaunchConfig_t &config, const void *kernel
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || config.blockDim.x % WARP != 0) {
         return cudaErrorInvalidConfiguration;
     }
+    if (config.numAttrs > 0 && asked("code", 90) < 90) broken("overlaps, and does not wait");
     if (config.dynamicSmemBytes > SHARED_FREE &&
         (long)config.dynamicSmemBytes > shared_allowed[kernel]) {
         return cudaErrorInvalidValue;
@@ -260,7 +261,7 @@ cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaDriverGetVersion(int *version) {
     *version = (int)asked("driver", 13000);
     is_dead = false;  // a model that is opened asks first: the machine was started again
-    n_launched = 0;
+    n_launched = n_asked = 0;
     return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int *n) {
@@ -282,17 +283,22 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int) {
 cudaError_t cudaSetDevice(int) { return here(); }
 cudaError_t cudaDeviceSynchronize() { return here(); }
 
+// What others take shows from the second question on: they took it in between.
+static size_t free_now(bool is_first) {
+    const size_t used = n_allocated + (is_first ? 0 : (size_t)asked("taken", 0) << 20);
+    const size_t total = (size_t)asked("memory", 4096) << 20;
+    return total > used ? total - used : 0;
+}
 cudaError_t cudaMemGetInfo(size_t *free_size, size_t *total) {
     *total = (size_t)asked("memory", 4096) << 20;
-    *free_size = *total > n_allocated ? *total - n_allocated : 0;
+    *free_size = free_now(n_asked++ == 0);
     return here();
 }
 
 cudaError_t cudaMalloc(void **at, size_t size) {
-    size_t free_size, total;
     *at = NULL;
-    if (cudaMemGetInfo(&free_size, &total) != cudaSuccess) return cudaErrorLaunchFailure;
-    if (size > free_size || !(*at = aligned_alloc(256, (size + 255) / 256 * 256))) {
+    if (is_dead) return cudaErrorLaunchFailure;
+    if (size > free_now(false) || !(*at = aligned_alloc(256, (size + 255) / 256 * 256))) {
         return cudaErrorMemoryAllocation;
     }
     memset(*at, 0xff, size);
@@ -312,7 +318,7 @@ cudaError_t cudaFree(void *at) {
     return here();
 }
 cudaError_t cudaHostAlloc(void **at, size_t size, unsigned) {
-    *at = aligned_alloc(256, (size + 255) / 256 * 256);
+    *at = asked("pinned", 1) ? aligned_alloc(256, (size + 255) / 256 * 256) : NULL;
     if (*at) memset(*at, 0xff, size);
     return *at ? here() : cudaErrorMemoryAllocation;
 }
@@ -394,6 +400,10 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begun, cudaEvent_t ended
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
     delete event;
     return here();
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *about, const void *) {
+    about->ptxVersion = about->binaryVersion = (int)asked("code", 90);
+    return here(about->ptxVersion > 0 ? cudaSuccess : cudaErrorNoKernelImageForDevice);
 }
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute, int value) {
     if (value > SHARED_MAX) return cudaErrorInvalidValue;
