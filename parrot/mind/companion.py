@@ -313,10 +313,10 @@ class Companion:
         if not room:
             return []
         for crystal in self.soul.recall(heard, self._clock.wall_s(), _RECALL_N):
-            room -= len(crystal.text.encode()) + 1
-            if room < 0:
-                break
-            chosen.append(crystal)
+            size = len(crystal.text.encode()) + 1
+            if size <= room:
+                room -= size
+                chosen.append(crystal)
         return sorted(chosen, key=lambda crystal: crystal.id)  # what was said last holds
 
     def _seed(self) -> int:

@@ -2,9 +2,9 @@
 """Memory: crystals on disk, recalled when what is heard resonates with them.
 
 A crystal is a piece of talk worth keeping: the owner said so, told something of their own life, or
-it surprised the parrot. Recall is
-an inverted index (SQLite FTS5) over words and, for Chinese, pairs of characters, ranked by BM25 and
-strength. docs/mind.md has the comparison that chose it, against trigrams and keys from the state.
+it surprised the parrot. Recall is an inverted index (SQLite FTS5) over words and, for Chinese,
+pairs of characters, ranked by BM25 and strength. docs/mind.md has the comparison that chose it,
+against trigrams and keys from the state.
 
     strength(t) = strength(t0) · 2^(-(t - t0) / half-life);  each recall adds a dose and resets t0
 
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 
 from parrot.mind.hormones import dose
+from parrot.mind.told import is_asking, told_of_oneself
 
 HALF_LIFE_S = 30 * 86_400
 COLD = 0.05
@@ -30,7 +31,7 @@ EXPLICIT, TOLD, SURPRISING = 1.0, 0.7, 0.5  # strengths at birth
 _TERMS_MAX = 8  # of a question, the rarest
 _MATCHES_MAX = 4_000  # that are ranked: with the terms above it bounds the time of a query
 _CANDIDATES = 32
-_TEXT_BYTES_MAX = 400
+_TEXT_BYTES_MAX = RECALL_BYTES - 1  # a longer one could never be woven in
 _SURPRISE_SHARE = 1.3  # of what is usual with this companion
 _SURPRISE_BYTES_MIN = 16
 _USUAL_TURNS = 20  # fewer than this, and nothing is usual yet
@@ -40,24 +41,6 @@ _ASKED = re.compile(
     r"|^\s*(?:请)?(?:你)?(?:要)?(?:记住|记得|记下)[了来]?[\s：:，,]*(?P<zh>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-# What tells of the companion's own life: names, home, what they like, what they own.
-_OF_ONESELF = re.compile(
-    r"\b(?:my|our)\s+(?:[\w'’-]+\s+){1,4}?(?:is|are|was|has|lives?|likes?|works?|called|named)\b"
-    r"|\b(?:my|our)\s+(?:[\w-]+\s+)*\w+['’]s\s+(?:name|birthday)\b"
-    r"|\b(?:call me|i(?:['’]?m| am) called|i live|i was born|i work|i (?:like|love|hate)|we live)\b"
-    r"|\b(?:i|we)(?: have|['’]ve got) (?:a|an|two|three)\b"
-    r"|\bi(?:['’]m| am) \d+\b"
-    r"|我叫|我姓|我的名字|我住|我家|我最?(?:喜欢|爱|讨厌|怕)|我(?:有|养|家有)|我的.{1,8}?[叫是在]"
-    r"|我(?:今年|刚满|已经)?[\d一二三四五六七八九十]+岁|我是.{1,8}?(?:人|师|生|的)",
-    re.IGNORECASE,
-)
-_NAME = re.compile(r"\bI['’]?(?:m| am) [A-Z][a-z]+\b")  # "I'm Tom", not "I'm tired"
-_ASKS = re.compile(
-    r"^\s*(?:who|what|where|when|which|why|how|do|does|did|is|are|can|could|will|would)\b"
-    r"|什么|怎么|谁|哪|几[个岁点]|多少|多大",
-    re.IGNORECASE,
-)
-_QUESTION = re.compile(r"[?？]\s*$|吗[。！!]?\s*$")
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _PIECES = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
 # Words that say nothing about what is meant; a question is full of them.
@@ -90,21 +73,14 @@ _COLUMNS = ", ".join(column.name for column in fields(Crystal))
 def asked_to_remember(text: str) -> str | None:
     """Return what the companion asked to be remembered, or None. A question is no such request."""
     match = _ASKED.match(text)
-    if match is None or _QUESTION.search(text):
+    if match is None or is_asking(text):
         return None
     return (match["en"] or match["zh"]).strip() or None
 
 
 def is_statement(text: str) -> bool:
     """Say whether a turn tells something: long enough, and no question."""
-    return len(text.encode()) >= _SURPRISE_BYTES_MIN and not _QUESTION.search(text)
-
-
-def is_of_oneself(text: str) -> bool:
-    """Say whether a turn tells something of the companion's own life, and asks nothing."""
-    if _QUESTION.search(text) or _ASKS.search(text):
-        return False
-    return bool(_OF_ONESELF.search(text) or _NAME.search(text))
+    return len(text.encode()) >= _SURPRISE_BYTES_MIN and not is_asking(text)
 
 
 def is_surprising(text: str, surprise: float | None, usual: list[float]) -> bool:
@@ -120,8 +96,9 @@ def crystal_of(text: str, surprise: float | None, usual: list[float]) -> tuple[s
     asked = asked_to_remember(text)
     if asked is not None:
         return _cut(asked), EXPLICIT
-    if is_of_oneself(text):
-        return _cut(text), TOLD
+    told = told_of_oneself(text)
+    if told is not None:
+        return _cut(told), TOLD
     return (_cut(text), SURPRISING) if is_surprising(text, surprise, usual) else None
 
 

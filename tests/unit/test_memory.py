@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ from parrot.mind.memory import (
     COLD,
     HALF_LIFE_S,
     asked_to_remember,
-    is_of_oneself,
+    crystal_of,
     is_surprising,
     strength_at,
     terms_of,
 )
 from parrot.mind.schema import MIGRATIONS
 from parrot.mind.soul import Soul
+from parrot.mind.told import told_of_oneself
 from tools.kill_soul import tiny_model
 
 
@@ -69,11 +71,44 @@ def test_a_request_to_remember_is_understood_in_both_languages(text: str, kept: 
         "我的生日是五月三日",
         "我今年8岁",
         "我住在杭州。",
-        "我是老师的女儿",
+        "my name is Tom, what's yours?",
+        "I'm Tom. What's your name?",
+        "我叫小明，你呢？",
+        "Is that so? my dog is called Rex",
+        "my name's Tom",
+        "my sister's Anna",
+        "I'm a nurse",
+        "I'm from Oslo",
+        "I don't like fish",
+        "I really like fish",
+        "I have 2 cats",
+        "I have got a dog",
+        "I am nine",
+        "My birthday's on May 3",
+        "我妹妹叫小红",
+        "我妈妈叫李红",
+        "我爸爸是医生",
+        "我生日是五月三日",
+        "我来自北京",
+        "我在北京工作",
+        "我是护士",
+        "我不喜欢吃鱼",
+        "I turned 6",
+        "we've moved to Elm Street",
+        "Bob is my best friend",
+        "the secret word is teapot",
+        "我妈妈是牙医",
+        "我妹妹的名字叫小云",
+        "我家住在老码头",
+        "i have a dog called Bruno",
+        "我家有只猫叫团子",
     ],
 )
 def test_what_tells_of_ones_own_life_is_kept(text: str) -> None:
-    assert is_of_oneself(text)
+    told = told_of_oneself(text)
+    assert told
+    assert "?" not in told
+    assert "？" not in told
 
 
 @pytest.mark.parametrize(
@@ -92,10 +127,64 @@ def test_what_tells_of_ones_own_life_is_kept(text: str) -> None:
         "我家在哪儿",
         "给我讲个故事",
         "今天真好",
+        "tell me what my name is",
+        "hey what is my cat called",
+        "tell me where i live",
+        "i forgot what my dog is called",
+        "我叫啥",
+        "我姓啥",
+        "我家有几口人",
+        "你猜我有几只猫",
+        "我有点累",
+        "我有一个问题",
+        "我是说真的",
+        "我是开玩笑的",
+        "我叫你别走",
+        "我叫了外卖",
+        "我爱你",
+        "I love you",
+        "I like it",
+        "I hate this",
+        "i have a question",
+        "i have an idea",
+        "i have a headache",
+        "my head is spinning",
+        "my turn is next",
+        "don't call me",
+        "I am 5 minutes late",
+        "I'm Sorry",
+        "I'm Fine",
+        "i live",
+        "remember what my name is",
+        "remember when we met",
+        "你记得我叫什么",
     ],
 )
-def test_questions_and_moods_are_not(text: str) -> None:
-    assert not is_of_oneself(text)
+def test_questions_moods_and_phrases_are_not(text: str) -> None:
+    assert crystal_of(text, None, []) is None
+
+
+def test_of_a_turn_only_the_sentences_that_tell_are_kept() -> None:
+    assert told_of_oneself("Nice weather! I'm Tom. What's your name?") == "I'm Tom."
+    assert told_of_oneself("我叫小明，你呢？") == "我叫小明"
+    lead = "blah blah " * 30
+    assert told_of_oneself(f"{lead}. My name is Tom.") == "My name is Tom."
+
+
+@pytest.mark.parametrize("piece", ["my ", "my   ", "i am ", "我", "a-", "my a's ", "我叫", "what "])
+def test_hostile_turns_are_judged_in_no_time(piece: str) -> None:
+    begun = time.perf_counter()
+    crystal_of(piece * 20_000, None, [])
+    assert time.perf_counter() - begun < 0.5
+
+
+def test_a_crystal_too_long_for_its_room_does_not_keep_shorter_ones_out(model: Model) -> None:
+    soul, clock = Soul.in_memory(), ManualClock(wall_s=1.7e9)
+    soul.remember("tea " * 50, clock.wall_s())
+    soul.remember("my sister likes tea", clock.wall_s())
+    parrot = Companion(model, soul, clock, Manner(max_bytes=6, recall_bytes=100))
+    list(parrot.hear("tea"))
+    assert parrot.recent(1)[0].recalled == b"my sister likes tea"
 
 
 def test_only_what_stands_out_among_enough_turns_is_surprising() -> None:
