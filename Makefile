@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/src/*.[ch] native/include/*.h native/python/*.c) CMakeLists.txt pyproject.toml
 
-.PHONY: run test test-train check cuda bench bench-peers golden fuzz qemu wheels device-test clean help
+.PHONY: run test test-train check cuda bench bench-peers golden fuzz qemu wheels device-test image-test clean help
 
 help:  ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -51,6 +51,10 @@ qemu:  ## the C tests on other CPUs under qemu-user (needs ziglang and qemu-user
 device-test: $(VENV)/test.stamp  ## boot the parrot on a virtual board (needs qemu-system-arm, mmdebstrap; CUTS=20)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check ziglang 1>&2
 	@PARROT_DEVICE_TEST=1 PARROT_CUTS=$(or $(CUTS),3) $(BIN)/python -m pytest -q -s tests/hardware/test_device.py $(ARGS)
+
+image-test: $(VENV)/test.stamp  ## build images, boot them, hear them, break them (root; tools of docs/boards/qemu.md)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check ziglang 1>&2
+	@PARROT_IMAGE_TEST=1 $(BIN)/python -m pytest -q -s tests/hardware/test_image_boot.py tests/hardware/test_image_install.py $(ARGS)
 
 wheels: $(VENV)/run.stamp  ## wheels and the C library for every target, built twice and compared, in dist
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[wheels]' 1>&2

@@ -24,11 +24,22 @@ if [ -z "$root" ]; then
     [ "$python" = 3.11 ] || stop "Python is $python, expected 3.11; install Debian 12's generation, or with pip."
 fi
 version=$(ls "$here/files/opt/parrot/releases")
+profiles=$here/files/opt/parrot/releases/$version/lib/parrot/assets/boards
+mine=
+case $board in
+*.toml) # the service does not see /home: it gets a copy
+    [ -f "$board" ] || stop "$board: no such file, expected a board's .toml; see board/README.md."
+    mine=$board board=/usr/lib/parrot/board.toml
+    ;;
+*) [ -f "$profiles/$board.toml" ] ||
+    stop "$board: no such board, expected one of $(basename -s .toml "$profiles"/*.toml | xargs) or a .toml; choose one." ;;
+esac
 mkdir -p "$root/opt/parrot/releases" "$root/var/lib/parrot" "$root/usr/local/bin"
 rm -rf "$root/opt/parrot/releases/$version"
 (cd "$here/files" && tar -cf - .) | (cd "$root/" && tar --no-same-owner -xf -)
 ln -sfn "releases/$version" "$root/opt/parrot/current"
 ln -sfn /opt/parrot/current/bin/parrot "$root/usr/local/bin/parrot"
+[ -z "$mine" ] || cp "$mine" "$root$board"
 echo "PARROT_BOARD=$board" >"$root/usr/lib/parrot/board.env"
 sync
 if [ -z "$root" ]; then

@@ -86,11 +86,17 @@ class Conversation:
         self.memories: tuple[Crystal, ...] = ()  # as `look_back` found them, oldest first
         self._slept_on: int | None = None  # the turn after which it slept
         self.notice: str | None = None
+        self._unborn: str | None = None  # why it cannot wake
         self.n_pieces = 0  # of text since the start: what views compare to know of news
 
     @property
     def is_tired(self) -> bool:
         return self.me.mood.get("tiredness", 0.0) >= TIRED
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with model or soul now, for those who see no glass."""
+        return self._unborn or self.me.trouble or None
 
     @property
     def is_thinking(self) -> bool:
@@ -99,7 +105,7 @@ class Conversation:
     def awake(self, error: ParrotError | None) -> None:
         """The engine says that the parrot woke, or why it cannot."""
         if error:
-            self.notice = str(error)
+            self.notice = self._unborn = str(error)
             return
         self.is_awake = True
         self._do(lambda companion: None)

@@ -39,7 +39,7 @@ class Faults:
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
-    def tell(self, organ: str, fault: Exception | None) -> None:
+    def tell(self, organ: str, fault: Exception | str | None) -> None:
         text = str(fault) if fault else ""
         if self._said.get(organ, "") != text:
             self._said[organ] = text
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     def watch() -> None:
         faults.tell("panel", hand.panel_fault)
         faults.tell("keys", keypads.fault)
+        faults.tell("soul", hand.talk.trouble)
         service.turn(time.monotonic())
         try:
             proof.feed(time.monotonic())

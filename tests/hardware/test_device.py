@@ -10,81 +10,35 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parrot.base.i2c import I2CChip, ScriptedBus
-from parrot.faces.sim_panel import SimulatedSSD1306
-from parrot.senses.keypad_model import (
-    Contacts,
-    I2CPadModel,
-    MCP23017Model,
-    PCF8574Model,
-    TCA8418Model,
+from tools.device.bench import (
+    FACE,
+    I2C_PAD,
+    MCP23017,
+    PANEL,
+    TCA8418,
+    Bench,
+    turn_number,
+    until,
 )
 from tools.device.disk import FickleCard
 from tools.device.fast import GuestFiles, blank_soul, fast_guest
-from tools.device.fingers import Finger, FinishedPad, Watched
-from tools.device.glass import as_seen, read_lines
-from tools.device.machine import Machine, PowerLost
-from tools.device.usbredir import TinyUsbI2C
+from tools.device.fingers import Finger, FinishedPad
+from tools.device.glass import as_seen
+from tools.device.machine import Machine
 
 pytestmark = pytest.mark.skipif(
     "PARROT_DEVICE_TEST" not in os.environ, reason="needs minutes and QEMU; run: make device-test"
 )
 CACHE = Path(os.environ.get("PARROT_CACHE", "/var/tmp/parrot-image"))
 N_CUTS = int(os.environ.get("PARROT_CUTS", "3"))
-PANEL, PCF8574, MCP23017, I2C_PAD, TCA8418 = 0x3C, 0x20, 0x21, 0x27, 0x34
 BOOT_S, REPLY_S = 240.0, 240.0
 NIHAO = "64426DD"  # nine keys, the first candidate, send
-FACE = 200  # lit pixels: more than the words "no answer" would have
-
-
-class Bench:
-    """A glass, keypads and a card that outlive the machines they are plugged into."""
-
-    def __init__(self, folder: Path, files: GuestFiles, seed: int = 1) -> None:
-        self._folder, self._files, self._n_boots = folder, files, 0
-        self.glass, self.contacts, self.other = SimulatedSSD1306(), Contacts(), Contacts()
-        self.finished, self.queue = I2CPadModel(), TCA8418Model()
-        chips: dict[int, I2CChip] = {
-            PCF8574: PCF8574Model(self.contacts),
-            MCP23017: MCP23017Model(self.other),
-            I2C_PAD: self.finished,
-            TCA8418: self.queue,
-        }
-        self.chips = {address: Watched(chip) for address, chip in chips.items()}
-        self.bus = ScriptedBus({PANEL: self.glass, **self.chips})
-        self.adapter = TinyUsbI2C(self.bus)
-        folder.mkdir()
-        self.card = FickleCard(blank_soul(folder), seed)
-        self.machine: Machine | None = None
-
-    def power_on(self, append: str = "") -> Machine:
-        self._n_boots += 1
-        for chip in (self.glass,):
-            chip.cut_power()
-        place = self._folder / f"boot{self._n_boots}"
-        self.machine = Machine(place, self._files, self.adapter, self.card, append)
-        return self.machine
-
-    def cut_power(self) -> int:
-        machine, self.machine = self.machine, None
-        return machine.cut_power() if machine else 0
-
-    def finger(self, machine: Machine) -> Finger:
-        return Finger(machine, self.contacts, self.chips[PCF8574])
-
-    def lit(self) -> int:
-        with self.adapter.lock:
-            return int(self.glass.glass().pixels().sum())
-
-    def lines(self) -> list[str]:
-        with self.adapter.lock:
-            return read_lines(self.glass.glass())
 
 
 @pytest.fixture(scope="module")
@@ -94,69 +48,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> GuestFiles:
 
 @pytest.fixture
 def bench(tmp_path: Path, files: GuestFiles) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "bench", files)
+    bench = Bench(tmp_path / "bench", files, FickleCard(blank_soul(tmp_path)))
     yield bench
     bench.cut_power()
 
 
-def until(machine: Machine, what: str, is_so: Callable[[], bool], timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while not is_so():
-        if not machine.is_on:
-            raise PowerLost(f"QEMU ended before {what}: {machine.tail()}")
-        if time.monotonic() > end:
-            raise TimeoutError(f"{timeout_s} s without {what}: {machine.tail()}")
-        time.sleep(0.05)
-
-
-def wait_face(bench: Bench, machine: Machine) -> None:
-    until(machine, "a face", lambda: bench.lit() > FACE, BOOT_S)
-
-
-def turn_number(machine: Machine, n: int) -> dict[str, Any]:
-    """Return the n-th turn with words that the guest's soul holds, waiting for it."""
-
-    def talk() -> list[dict[str, Any]]:
-        return [turn for turn in machine.turns() if turn["heard"]]
-
-    until(machine, f"turn {n}", lambda: len(talk()) >= n, REPLY_S)
-    return talk()[n - 1]
-
-
-def read_chat(bench: Bench, finger: Finger) -> str:
-    """Open the chat and read it from its last line up to the line that begins with ▸."""
-    finger.hold("*")
-    rows: list[str] = []
-    for _ in range(60):
-        seen = still(bench)
-        fresh = seen if not rows else seen[:1]
-        rows = [*fresh, *rows]
-        if "▸" in "".join(rows):
-            return "".join(rows)
-        finger.tap("*")
-    raise AssertionError(f"the chat has no beginning: {rows}")
-
-
-def still(bench: Bench) -> list[str]:
-    """Return the lines on the glass once they have stood for half a second."""
-    seen, since = bench.lines(), time.monotonic()
-    while time.monotonic() - since < 0.5:
-        now = bench.lines()
-        if now != seen:
-            seen, since = now, time.monotonic()
-        time.sleep(0.05)
-    return seen
-
-
 def test_nihao_is_typed_answered_and_read_off_the_glass(bench: Bench) -> None:
     machine = bench.power_on()
-    wait_face(bench, machine)
+    bench.wait_face(machine, BOOT_S)
     print(f"face {time.monotonic() - machine.started:.1f} s, QEMU {machine.cpu_s():.1f} CPU s")
     finger = bench.finger(machine)
     finger.tap(NIHAO)
-    turn = turn_number(machine, 1)
+    turn = turn_number(machine, 1, REPLY_S)
     assert turn["heard"] == "你好"
-    shown = read_chat(bench, finger)
+    shown = bench.read_chat(finger)
     assert shown == as_seen(f"▸{turn['heard']}{turn['said']}")
 
     # The panel is pulled and plugged in again: noise in its memory, and the chat is back.
@@ -174,11 +79,11 @@ def test_nihao_is_typed_answered_and_read_off_the_glass(bench: Bench) -> None:
         machine.serial.sendall(f"+{key}".encode())
         time.sleep(0.3)
         machine.serial.sendall(f"-{key}".encode())
-    assert turn_number(machine, 2)["heard"] == "你好"
+    assert turn_number(machine, 2, REPLY_S)["heard"] == "你好"
     for name in ("backspace", "kp_6", "kp_4", "kp_4", "kp_2", "kp_6", "kp_enter", "kp_enter"):
         machine.keyboard(name)
         time.sleep(0.5)
-    assert turn_number(machine, 3)["heard"] == "你好"
+    assert turn_number(machine, 3, REPLY_S)["heard"] == "你好"
     assert bench.glass.unknown == []
     assert machine.usb.unknown == []
     print(f"QEMU {machine.cpu_s():.1f} CPU s, {bench.adapter.n_messages} I2C messages")
@@ -195,7 +100,7 @@ def test_three_other_expanders_work_on_a_board_without_a_panel(bench: Bench) -> 
     }
     for n, (address, (pad, n_reads)) in enumerate(pads.items(), 1):
         Finger(machine, pad, bench.chips[address], n_reads).tap(NIHAO)
-        assert turn_number(machine, n)["heard"] == "你好"
+        assert turn_number(machine, n, REPLY_S)["heard"] == "你好"
 
 
 def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Bench) -> None:
@@ -210,7 +115,7 @@ def test_power_is_cut_at_random_and_the_last_committed_turn_is_there(bench: Benc
         assert known.items() <= found.items(), f"cut {cut} lost a committed turn"
         if cut == N_CUTS:
             break
-        wait_face(bench, machine)
+        bench.wait_face(machine, BOOT_S)
         while cut == 0 and not machine.turns():
             talk_until(bench, machine, time.monotonic() + 10)
         if cut % 2:  # every second one in the middle of a commit

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from parrot.app.conversation import Conversation, Self
 from parrot.app.engine_thread import EngineThread, Job
+from parrot.app.run import Faults
 from parrot.base.clock import SystemClock
-from parrot.base.errors import ConfigError, ParrotError
+from parrot.base.errors import ConfigError, FileError, ParrotError
 from parrot.engine.generate import Abort
 from parrot.engine.model import Model
 from parrot.mind.companion import Companion, Manner
@@ -96,3 +98,27 @@ def test_what_nobody_expects_ends_the_program_on_the_loops_thread() -> None:
         with pytest.raises(expected):
             deliver_until(engine, lambda: False)
         engine.close()
+
+
+def test_what_keeps_the_parrot_from_its_soul_is_told_to_who_sees_no_glass(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    talk, faults = Conversation(), Faults()
+    faults.tell("soul", talk.trouble)
+    talk.awake(FileError("soul.db: cannot be opened: the disk is full; free some space."))
+    for _ in range(2):
+        faults.tell("soul", talk.trouble)
+    assert capsys.readouterr().err == (
+        "parrot: soul.db: cannot be opened: the disk is full; free some space.\n"
+    )
+
+
+def test_soul_that_is_kept_again_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    talk, faults = Conversation(), Faults()
+    for trouble in ("soul.db: cannot be written: the disk is full; free some space.", None, None):
+        talk.me = Self(trouble=trouble)
+        faults.tell("soul", talk.trouble)
+    assert capsys.readouterr().err.splitlines() == [
+        "parrot: soul.db: cannot be written: the disk is full; free some space.",
+        "parrot: soul: well again.",
+    ]

@@ -16,7 +16,7 @@ from parrot.faces.framebuffer import Framebuffer
 from parrot.faces.view import TextView
 from parrot.senses.keypad_model import Contacts, I2CPadModel, PCF8574Model
 from tools.device import usbredir as usb
-from tools.device.disk import CardServer, FickleCard, exactly
+from tools.device.disk import SECTOR, CardServer, FickleCard, exactly
 from tools.device.glass import CHAT_BOX, as_seen, read_lines
 
 WRITE, READ = 0x40, 0xC0  # vendor requests to and from the device
@@ -128,6 +128,19 @@ def test_dying_card_answers_nothing_after_its_last_write() -> None:
     card.cut_power()
     assert not card.is_dead
     card.write(0, b"c" * 512)
+
+
+def test_card_dies_at_the_write_that_touches_a_byte_and_lives_after_the_cut() -> None:
+    card = FickleCard(bytes(4 * SECTOR))
+    card.die_at(2 * SECTOR)
+    card.write(0, b"\1" * 2 * SECTOR)
+    assert not card.is_dead
+    with pytest.raises(ConnectionResetError):
+        card.write(SECTOR, b"\2" * 2 * SECTOR)
+    assert card.is_dead
+    card.cut_power()
+    card.write(2 * SECTOR, b"\3" * SECTOR)
+    assert card.read(2 * SECTOR, 1) == b"\3"
 
 
 def test_card_is_served_over_the_network_protocol(tmp_path: Path) -> None:

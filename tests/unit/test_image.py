@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 import shutil
 import stat
@@ -14,7 +16,21 @@ from pathlib import Path
 import pytest
 
 from parrot.app import board
-from parrot.base.errors import ConfigError, FormatError, MismatchError
+from parrot.base.errors import (
+    ConfigError,
+    CorruptError,
+    FileError,
+    FormatError,
+    MismatchError,
+    ParrotError,
+)
+from tests.unit.armbian_disk import (
+    BEGIN_MIB,
+    OTHER_RELEASE,
+    RELEASE,
+    put_armbian,
+    write_armbian,
+)
 from tools.image import armbian
 from tools.image.disk import FIRST_MIB, MIB, Partition, make_ext4, size_mib, table_script
 from tools.image.installer import for_writable_root, service_tree
@@ -162,26 +178,62 @@ def test_enabled_unit_of_debian_and_of_ours_lead_to_their_files(tmp_path: Path) 
     assert str(login.readlink()) == "/lib/systemd/system/serial-getty@.service"
 
 
-def test_installer_puts_a_release_in_place_and_again_over_it(tmp_path: Path) -> None:
-    source, root = tmp_path / "parrot-1.0", tmp_path / "root"
+@pytest.fixture
+def installer(tmp_path: Path) -> Path:
+    """An unpacked archive with a release that does nothing."""
+    source = tmp_path / "parrot-1.0"
     service_tree(source / "files", "rk3588")
     put(source / "files/opt/parrot/start", b"#!/bin/sh\n", executable=1)
-    put(source / "files/opt/parrot/releases/1.0/bin/parrot", b"#!/bin/sh\n", executable=1)
+    release = source / "files/opt/parrot/releases/1.0"
+    put(release / "bin/parrot", b"#!/bin/sh\n", executable=1)
+    for path in Path("parrot/assets/boards").iterdir():
+        put(release / "lib/parrot/assets/boards" / path.name, path.read_bytes())
     shutil.copy("board/common/install.sh", source / "install.sh")
+    return source
+
+
+def install(source: Path, root: Path, board: str) -> subprocess.CompletedProcess[str]:
+    environment = {"DESTDIR": str(root), "PATH": "/usr/bin:/bin"}
+    line = ["sh", source / "install.sh", board]
+    return subprocess.run(line, env=environment, capture_output=True, text=True)
+
+
+def test_installer_puts_a_release_in_place_and_again_over_it(
+    installer: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
     put(root / "var/lib/parrot/soul.db", b"a life")
     put(root / "opt/parrot/releases/1.0/lib/old.py", b"")
     for _ in range(2):
-        subprocess.run(
-            ["sh", source / "install.sh", "raspberrypi"],
-            env={"DESTDIR": str(root), "PATH": "/usr/bin:/bin"},
-            check=True,
-            capture_output=True,
-        )
+        assert install(installer, root, "raspberrypi").returncode == 0
     assert str((root / "opt/parrot/current").readlink()) == "releases/1.0"
-    assert not (root / "opt/parrot/releases/1.0/lib").exists()
+    assert not (root / "opt/parrot/releases/1.0/lib/old.py").exists()
     assert (root / "usr/lib/parrot/board.env").read_text() == "PARROT_BOARD=raspberrypi\n"
     assert (root / "var/lib/parrot/soul.db").read_bytes() == b"a life"
     assert (root / "opt/parrot/start").stat().st_mode & 0o100
+
+
+def test_installer_brings_the_owners_profile_to_where_the_service_sees_it(
+    installer: Path, tmp_path: Path
+) -> None:
+    mine, root = tmp_path / "home/me/my.toml", tmp_path / "root"
+    put(mine, Path("board/qemu/root/usr/lib/parrot/board.toml").read_bytes())
+    assert install(installer, root, str(mine)).returncode == 0
+    assert (root / "usr/lib/parrot/board.env").read_text() == (
+        "PARROT_BOARD=/usr/lib/parrot/board.toml\n"
+    )
+    assert (root / "usr/lib/parrot/board.toml").read_bytes() == mine.read_bytes()
+
+
+def test_installer_refuses_a_board_that_nobody_knows(installer: Path, tmp_path: Path) -> None:
+    for named, why in (
+        ("toaster", r"toaster: no such board, expected one of .*raspberrypi rk3588.* or a \.toml"),
+        ("absent.toml", "absent.toml: no such file, expected a board's .toml"),
+    ):
+        done = install(installer, tmp_path / "root", named)
+        assert done.returncode == 1
+        assert re.search(why, done.stderr)
+        assert not (tmp_path / "root").exists()
 
 
 def test_installer_without_a_board_says_what_to_type() -> None:
@@ -193,32 +245,19 @@ def test_installer_without_a_board_says_what_to_type() -> None:
 # Armbian
 
 
-RELEASE = 'BOARD=rock-5b\nBOARD_NAME="Rock 5B"\nBOARDFAMILY=rockchip-rk3588\nVERSION=26.8\n'
-BEGIN_MIB, ROOT_MIB = 16, 24
+ROOT_MIB = 24
 
 
-def armbian_image(path: Path, release: str = RELEASE, table: str = "gpt") -> Path:
-    """Make a disk laid out as Armbian lays out an RK3588 board's, with a small root."""
+def armbian_image(path: Path, release: str = RELEASE) -> Path:
+    """Make Armbian's disk with a small root."""
     tree = path.with_name("armbian-root")
-    put(tree / "etc/armbian-release", release.encode())
-    put(tree / "etc/fstab", b"UUID=1 / ext4 defaults 0 1\n")
-    put(tree / "boot/armbianEnv.txt", b"verbosity=1\noverlays=uart3\nrootfstype=ext4\n")
-    put(tree / "boot/dtb/rockchip/overlay/rk3588-i2c2-m0.dtbo", b"\xd0\x0d\xfe\xed")
-    (tree / "root").mkdir()
+    put_armbian(tree, release)
+    if not release:
+        (tree / "etc/armbian-release").unlink()
     (tree / "usr/lib").mkdir(parents=True)
     part = make_ext4(path.with_name("armbian.ext4"), "armbi_root", ROOT_MIB, tree)
-    with open(path, "wb") as disk:
-        disk.truncate((BEGIN_MIB + ROOT_MIB + 2) * MIB)
-        disk.seek(64 * 512)
-        disk.write(b"RKNS" + bytes(60))
-        disk.seek(16384 * 512)
-        disk.write(b"\xd0\x0d\xfe\xed" + bytes(60))
-        disk.seek(BEGIN_MIB * MIB)
-        disk.write(part.content.read_bytes())
-    script = f"label: {table}\nstart={BEGIN_MIB * 2048}, size={ROOT_MIB * 2048}\n"
-    subprocess.run(["/sbin/sfdisk", "-q", path], input=script.encode(), check=True)
     shutil.rmtree(tree)
-    return path
+    return write_armbian(path, part.content)
 
 
 @needs_sfdisk
@@ -234,7 +273,8 @@ def test_armbian_of_an_rk3588_takes_the_parrot_in(tmp_path: Path) -> None:
     armbian.image_tree(tree)
     put(tree / "opt/parrot/start", b"#!/bin/sh\n", executable=1)
     armbian.resize(root, 40)
-    armbian.inject(root, tree, armbian.changed_texts(root, "rk3588-i2c2-m0"))
+    armbian.inject(root, tree, armbian.changed_texts(root, "rk3588-i2c2-m0", "gpt"))
+    armbian.verify(root, tree, tmp_path / "back")
     soul = make_ext4(tmp_path / "soul.ext4", "parrot-soul", 8)
     armbian.compose(image, layout, root, soul.content)
 
@@ -246,6 +286,7 @@ def test_armbian_of_an_rk3588_takes_the_parrot_in(tmp_path: Path) -> None:
     armbian.cut_out(image, BEGIN_MIB * MIB, 40 * MIB, again)
     environment = armbian.read_out(again, "/boot/armbianEnv.txt").splitlines()
     assert "overlays=uart3 rk3588-i2c2-m0" in environment and "verbosity=1" in environment
+    assert "extraargs=cma=256M gpt" in environment
     assert armbian.read_out(again, "/usr/lib/parrot/board.env") == "PARROT_BOARD=rk3588\n"
     about = armbian.run(["debugfs", "-R", "stat /opt/parrot/start", again])
     assert re.search(r"Type: regular\s+Mode:\s+0755", about)
@@ -262,7 +303,7 @@ def test_armbian_of_an_rk3588_takes_the_parrot_in(tmp_path: Path) -> None:
 @needs_e2fsprogs
 def test_armbian_of_another_chip_or_none_is_refused(tmp_path: Path) -> None:
     for release, why in (
-        ("BOARD=orangepi3\nBOARDFAMILY=sun50iw6\n", r"for orangepi3 \(sun50iw6\), expected a"),
+        (OTHER_RELEASE, r"for orangepi3 \(sun50iw6\), expected a"),
         ("", "no /etc/armbian-release"),
     ):
         image = armbian_image(tmp_path / "other.img", release)
@@ -270,6 +311,44 @@ def test_armbian_of_another_chip_or_none_is_refused(tmp_path: Path) -> None:
         armbian.cut_out(image, BEGIN_MIB * MIB, ROOT_MIB * MIB, root)
         with pytest.raises(MismatchError, match=why):
             armbian.check_root(image, root)
+
+
+@needs_sfdisk
+@needs_e2fsprogs
+def test_armbian_is_refused_before_anything_is_built_and_nothing_is_left(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    other = armbian_image(tmp_path / "pi.img", OTHER_RELEASE)
+    cut = armbian_image(tmp_path / "cut.img")
+    os.truncate(cut, (BEGIN_MIB + 8) * MIB)
+    packed = tmp_path / "cut.img.gz"
+    whole = gzip.compress(armbian_image(tmp_path / "whole.img").read_bytes(), 1)
+    packed.write_bytes(whole[: len(whole) // 2])
+    cases: list[tuple[Path, type[ParrotError], str]] = [
+        (other, MismatchError, r"pi\.img: for orangepi3 \(sun50iw6\), expected a board"),
+        (cut, CorruptError, r"last partition ends at byte [0-9,]+ but it has 25,165,824; the copy"),
+        (packed, CorruptError, "the copy was cut short, download it again"),
+        (tmp_path / "absent.img", FileError, r"absent\.img: .*no such file"),
+    ]
+    for brought, kind, why in cases:
+        with pytest.raises(kind, match=why):
+            armbian.build(brought, None, tmp_path / "cache", out)
+        assert list(out.iterdir()) == []
+        assert not (tmp_path / "cache").exists()
+
+
+@needs_e2fsprogs
+def test_file_that_did_not_fit_into_the_root_is_found_by_reading_back(tmp_path: Path) -> None:
+    root = make_ext4(tmp_path / "root.ext4", "armbi_root", 8).content
+    tree = tmp_path / "tree"
+    put(tree / "a/small", b"fits")
+    link(tree / "a/sh", "small")
+    armbian.inject(root, tree, {})
+    armbian.verify(root, tree, tmp_path / "back")
+    put(tree / "b/large", os.urandom(9 * MIB))
+    with pytest.raises(FileError, match="/b/large: not in the image as it was written"):
+        armbian.inject(root, tree, {})
+        armbian.verify(root, tree, tmp_path / "again")
 
 
 @needs_sfdisk

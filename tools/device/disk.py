@@ -38,6 +38,7 @@ class FickleCard:
         self._chance, self._lock = random.Random(seed), threading.Lock()
         self.n_flushes = self.n_lost = 0
         self._n_left: int | None = None  # writes until it dies
+        self._fatal_byte: int | None = None
 
     @property
     def size(self) -> int:
@@ -53,12 +54,18 @@ class FickleCard:
             self._pending.append((offset, data))
             if self._n_left is not None:
                 self._n_left -= 1
+            elif self._fatal_byte in range(offset, offset + len(data)):
+                self._n_left = 0
             if self.is_dead:
                 raise ConnectionResetError("the card's power is gone")
 
     def die_after(self, n_writes: int) -> None:
         """Answer nothing from the n-th write on: its power fails in the middle of a commit."""
         self._n_left = n_writes
+
+    def die_at(self, offset: int) -> None:
+        """Answer nothing from the write on that touches this byte."""
+        self._fatal_byte = offset
 
     @property
     def is_dead(self) -> bool:
@@ -81,7 +88,7 @@ class FickleCard:
                 n_lost += n_kept < len(data)
             self._pending.clear()
             self._shown[:] = self._safe
-            self._n_left = None
+            self._n_left = self._fatal_byte = None
             self.n_lost += n_lost
             return n_lost
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from parrot.base.files import replace_file
 from tools.image.apps import write_apps
@@ -19,6 +20,14 @@ BOOT_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
 MODULES = [*BOOT_MODULES, "xhci_pci", "i2c_tiny_usb", "i2c_dev", "usbhid", "hid_generic", "evdev",
            "ftdi_sio", "snd_usb_audio"]  # fmt: skip
 SOUL_MIB = 32
+FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"  # of qemu-efi-aarch64
+
+
+class Bootable(Protocol):
+    """What QEMU starts from."""
+
+    def words(self, append: str) -> list[str]:
+        """Return QEMU's options; `append` goes to the kernel where that is given to QEMU."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,30 @@ class DiskImage:
 
     def words(self, append: str) -> list[str]:
         return [
-            "-bios", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+            "-bios", FIRMWARE,
             "-drive", f"file={self.disk},format=raw,if=none,id=disk,snapshot=on",
             "-device", "virtio-blk-pci,drive=disk",
         ]  # fmt: skip
+
+
+class WholeCard:
+    """The machine's card has everything, and UEFI firmware boots from it."""
+
+    def words(self, append: str) -> list[str]:
+        return ["-bios", FIRMWARE]
+
+
+@dataclass(frozen=True)
+class CardWithKernel:
+    """The machine's card has the root, and QEMU brings the kernel: for boards whose own boot loader
+    no QEMU runs."""
+
+    kernel: Path
+    initrd: Path
+
+    def words(self, append: str) -> list[str]:
+        said = f"console=ttyAMA0 quiet loglevel=4 panic=5 gpt {append}"
+        return ["-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", said]
 
 
 def fast_guest(cache: Path, out: Path) -> GuestFiles:
@@ -69,9 +98,13 @@ def fast_guest(cache: Path, out: Path) -> GuestFiles:
     shutil.copytree(GUEST, tree / "guest")
     make_ext4(files.disk, "parrot-root", size_mib(tree, 0.15, 48), tree)
     shutil.rmtree(tree)
-    shutil.copy(base.path / f"boot/vmlinuz-{base.kernel}", files.kernel)
-    replace_file(files.initrd, initrd(base.path, base.kernel, BOOT_MODULES))
+    copy_kernel(base, files.kernel, files.initrd)
     return files
+
+
+def copy_kernel(base: BaseRoot, kernel: Path, first_files: Path) -> None:
+    shutil.copy(base.path / f"boot/vmlinuz-{base.kernel}", kernel)
+    replace_file(first_files, initrd(base.path, base.kernel, BOOT_MODULES))
 
 
 def keep_modules(base: BaseRoot, tree: Path, names: list[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.device.disk import CardServer, FickleCard
-from tools.device.fast import DiskImage, GuestFiles
+from tools.device.fast import Bootable
 from tools.device.usbredir import TinyUsbI2C, UsbAdapter
 from tools.image.host import need
 
@@ -23,6 +23,7 @@ CPU = "cortex-a53"
 # One instruction is one nanosecond of the guest's time: a board of 1 GHz, one thing a cycle.
 # Without it the guest is as slow as its emulator, and a key held for three scans is a long press.
 ICOUNT = "shift=0,sleep=on"
+TAP_S = 0.4  # between two keys of the serial pad
 
 
 class PowerLost(Exception):
@@ -38,7 +39,7 @@ class Machine:
     def __init__(
         self,
         folder: Path,
-        files: GuestFiles | DiskImage,
+        files: Bootable,
         adapter: TinyUsbI2C,
         card: FickleCard | None = None,
         append: str = "",
@@ -66,7 +67,7 @@ class Machine:
         self.serial, _ = self._serial_server.accept()
         self._serial_server.close()
 
-    def _command(self, files: GuestFiles | DiskImage, append: str) -> list[str]:
+    def _command(self, files: Bootable, append: str) -> list[str]:
         card = [
             "-blockdev",
             f"driver=nbd,node-name=card,server.type=unix,server.path={self._folder}/card",
@@ -144,6 +145,12 @@ class Machine:
                 answer = json.loads(talk.readline())
                 if "return" not in answer:
                     raise ValueError(f"QEMU: {answer}")
+
+    def tap(self, keys: str) -> None:
+        """Tap keys on the serial pad: not held, so a busy guest takes none for a long press."""
+        for key in keys:
+            self.serial.sendall(key.encode())
+            time.sleep(TAP_S)
 
     def type(self, line: str) -> None:
         """Type a line on the serial console."""

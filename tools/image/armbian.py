@@ -13,13 +13,15 @@ Source: Rockchip's boot flow (idbloader at sector 64, U-Boot at sector 16384), A
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from parrot.app.flash_image import unpacked
-from parrot.base.errors import ConfigError, FormatError, MismatchError
+from parrot.app.flash_image import HEAD, partitions, unpacked
+from parrot.base.errors import ConfigError, CorruptError, FileError, FormatError, MismatchError
+from parrot.base.files import file_error
 from tools.image.apps import NUMPY, write_apps
 from tools.image.build import Built, say
 from tools.image.disk import MIB, SECTOR, copy_into, make_ext4, size_mib
@@ -46,34 +48,36 @@ class Layout:
 
 
 def build(brought: Path | None, overlay: str | None, cache: Path, out: Path) -> Built:
-    """Build the image of an RK3588 board from Armbian's `brought`."""
+    """Build the image of an RK3588 board from Armbian's `brought`; nothing is left if it fails."""
     if brought is None:
         raise ConfigError("--armbian: not given, expected Armbian's image for your RK3588 board.")
     need(*TOOLS)
-    image = out / f"parrot-{brought.name.partition('.img')[0]}.img"
-    say("unpacking Armbian")
-    with unpacked(brought) as disk, open(image, "wb") as file:
-        shutil.copyfileobj(disk, file, 4 * MIB)
-    layout = layout_of(image)
     with tempfile.TemporaryDirectory(dir=out, prefix="work-") as folder:
         work = Path(folder)
-        root = work / "root.ext4"
+        image, root, tree = work / brought.name, work / "root.ext4", work / "tree"
+        say("unpacking Armbian")
+        try:
+            with unpacked(brought) as disk, open(image, "wb") as file:
+                shutil.copyfileobj(disk, file, 4 * MIB)
+        except OSError as exc:
+            raise file_error(brought, exc, "read") from exc
+        layout = layout_of(image)
         cut_out(image, layout.begin * MIB, layout.n_mib * MIB, root)
         board = check_root(brought, root)
         if overlay is not None:
             check_overlay(root, overlay)
         say(f"putting the parrot into {board}'s root")
-        tree = work / "tree"
         version = write_apps(cache, tree / "opt/parrot", (NUMPY,))
         compile_tree(tree, tree / "opt/parrot/releases")
         image_tree(tree)
-        grown = layout.n_mib + size_mib(tree, 0.1, 64)
-        resize(root, grown)
-        inject(root, tree, changed_texts(root, overlay))
+        resize(root, layout.n_mib + size_mib(tree, 0.1, 64))
+        inject(root, tree, changed_texts(root, overlay, layout.table))
+        verify(root, tree, work / "back")
         soul = make_ext4(work / "soul.ext4", "parrot-soul", SOUL_MIB)
         compose(image, layout, root, soul.content)
         listing = listing_of(tree)
-    return Built(image, version, [], listing)
+        made = image.rename(out / f"parrot-{brought.name.partition('.img')[0]}.img")
+    return Built(made, version, [], listing)
 
 
 def layout_of(image: Path) -> Layout:
@@ -88,6 +92,14 @@ def layout_of(image: Path) -> Layout:
                     f"{SIGNS[signs[0]]}; this is no image for an RK3588 board's card.",
                     path=image,
                 )
+        disk.seek(0)
+        _, ends = partitions(image, disk.read(HEAD))
+    if (n_bytes := image.stat().st_size) < ends:
+        raise CorruptError(
+            f"{image.name}: its last partition ends at byte {ends:,} but it has {n_bytes:,}; the "
+            "copy was cut short, download it again.",
+            path=image,
+        )
     table = json.loads(run(["sfdisk", "--json", image]))["partitiontable"]
     parts = table["partitions"]
     if len(parts) != 1 or parts[0]["start"] * SECTOR % MIB:
@@ -155,19 +167,29 @@ def image_tree(tree: Path) -> None:
     for name in ("parrot.service", "parrot-grow.service"):
         unit = (COMMON / SYSTEM / name).read_text().replace("Requires=opt-parrot.mount\n", "")
         put(tree / SYSTEM / name, unit.encode())
-    enable(tree, "parrot-grow.service", "var-lib-parrot.mount")
+    enable(tree, "parrot-grow.service", "sysinit.target")
 
 
-def changed_texts(root: Path, overlay: str | None) -> dict[str, str]:
-    """Return the files of Armbian's that change: the soul's mount, the overlays if one is added."""
-    changed = {"/etc/fstab": read_out(root, "/etc/fstab") + SOUL_LINE}
+def changed_texts(root: Path, overlay: str | None, table: str) -> dict[str, str]:
+    """Return the files of Armbian's that change: the soul's mount, the overlays if one is added,
+    and the kernel's leave to use the copy of a GPT (the first start may be cut while it writes)."""
+    lines = read_out(root, "/boot/armbianEnv.txt").splitlines()
     if overlay is not None:
-        lines = read_out(root, "/boot/armbianEnv.txt").splitlines()
-        kept = [line for line in lines if not line.startswith("overlays=")]
-        old = next((line[9:].split() for line in lines if line.startswith("overlays=")), [])
-        new = f"overlays={' '.join(dict.fromkeys([*old, overlay]))}"
-        changed["/boot/armbianEnv.txt"] = "\n".join([*kept, new]) + "\n"
-    return changed
+        lines = with_word(lines, "overlays", overlay)
+    if table == "gpt":
+        lines = with_word(lines, "extraargs", "gpt")
+    return {
+        "/etc/fstab": read_out(root, "/etc/fstab") + SOUL_LINE,
+        "/boot/armbianEnv.txt": "\n".join(lines) + "\n",
+    }
+
+
+def with_word(lines: list[str], name: str, word: str) -> list[str]:
+    """Return the lines with `word` among the values of `name`, once."""
+    sign = f"{name}="
+    kept = [line for line in lines if not line.startswith(sign)]
+    old = [each for line in lines if line.startswith(sign) for each in line[len(sign) :].split()]
+    return [*kept, sign + " ".join(dict.fromkeys([*old, word]))]
 
 
 def resize(root: Path, n_mib: int) -> None:
@@ -194,6 +216,31 @@ def inject(root: Path, tree: Path, changed: dict[str, str]) -> None:
     script += ["write /dev/null /root/.no_rootfs_resize", "quit\n"]
     run(["debugfs", "-w", "-f", "-", root], stdin="\n".join(script).encode())
     run(["e2fsck", "-f", "-p", root])
+
+
+def verify(root: Path, tree: Path, back: Path) -> None:
+    """Read every file of `tree` back from the file system `root`: debugfs says nothing of what it
+    could not write. Raises: FileError at the first that is not there as it should be."""
+    back.mkdir()
+    paths = [path for path in sorted(tree.rglob("*")) if path.is_symlink() or path.is_file()]
+    names = [f"/{path.relative_to(tree)}" for path in paths]
+    script = [
+        f"stat {name}" if path.is_symlink() else f"dump {name} {back / str(i)}"
+        for i, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    said = run(["debugfs", "-f", "-", root], stdin="\n".join([*script, "quit\n"]).encode())
+    links = iter(re.findall(r'Fast link dest: "(.*)"', said))
+    for i, (name, path) in enumerate(zip(names, paths, strict=True)):
+        copy = back / str(i)
+        if path.is_symlink():
+            is_right = next(links, None) == str(path.readlink())
+        else:
+            is_right = copy.exists() and copy.read_bytes() == path.read_bytes()
+        if not is_right:
+            raise FileError(
+                f"{name}: not in the image as it was written, expected the same bytes; its root "
+                "is full or damaged, download Armbian's image again."
+            )
 
 
 def compose(image: Path, layout: Layout, root: Path, soul: Path) -> None:

@@ -72,7 +72,7 @@ def stage(base: BaseRoot, tree: Path, recipe: Recipe) -> None:
     put(tree / "usr/lib/parrot/board.env", f"PARROT_BOARD={recipe.profile}\n".encode())
     link(tree / "usr/local/bin/parrot", "/opt/parrot/current/bin/parrot")
     enable(tree, "parrot.service", "sysinit.target")
-    enable(tree, "parrot-grow.service", "var-lib-parrot.mount")
+    enable(tree, "parrot-grow.service", "sysinit.target")
     listing = "".join(f"{p.name} {p.version} {p.sha256}\n" for p in base.packages)
     put(tree / "usr/share/parrot/packages", listing.encode())
 
