@@ -129,7 +129,7 @@ def tune(path: Path, args: argparse.Namespace, engine: parrot.Model) -> dict[str
     }
 
 
-RATE_STATE, RATE_LORA = 0.2, 3e-3
+RATE_STATE, RATE_LORA = 0.1, 3e-3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     p.add_argument("--model", type=Path, default=BUNDLED, help="GGUF to train on (the bundled one)")
     p.add_argument("--lora", type=int, metavar="RANK", help="train a LoRA instead of a state")
-    p.add_argument("--steps", type=int, default=80, help="of about 1.5 kB each (80)")
+    p.add_argument("--steps", type=int, default=40, help="of about 1.5 kB each (40)")
     p.add_argument("--rate", type=float, help=f"{RATE_STATE} for a state, {RATE_LORA} for a LoRA")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)

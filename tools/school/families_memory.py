@@ -28,6 +28,7 @@ NO_NAMES = frozenset(
     for word in line.split()
 )
 ZH_FIRST = "小小小阿阿老大"
+ZH_FAMILY = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎"
 ZH_NAME = (
     "安宝冰波彩灿草晨橙池春翠达丹道灯迪蝶东豆朵恩方飞丰枫福刚高格歌谷光果海禾和荷恒虹厚湖花欢辉慧火吉佳江娇金京晶静九菊君凯康可克蓝乐雷"
     "力丽利莲亮林灵柳龙露鹿路伦罗洛满毛梅美蒙米苗妙明鸣木沐娜南宁暖盼泡培朋鹏皮平朴奇琪千巧青晴秋泉群然仁荣柔瑞森沙珊杉山诗石树双霜水思松"
@@ -42,8 +43,8 @@ def coined(row: Row, rng: random.Random, heldout: bool) -> Row:
             parts = (rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(rng.choice((1, 2, 2))))
             name = ("".join(parts) + rng.choice(CODAS)).capitalize()
         else:
-            first = rng.choice(ZH_FIRST) if rng.random() < 0.6 else rng.choice(ZH_NAME)
-            name = first + rng.choice(ZH_NAME)
+            first = rng.choice(ZH_FIRST) if rng.random() < 0.4 else rng.choice(ZH_FAMILY + ZH_NAME)
+            name = first + "".join(rng.choice(ZH_NAME) for _ in range(rng.choice((1, 1, 2))))
         is_word = name.lower() in NO_NAMES
         if len(name) > 1 and not is_word and reserved("name", name) == heldout:
             return Row(list(row.cells), [name, *list(row.cells.values())[1:]], row.lang)
