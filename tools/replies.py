@@ -7,9 +7,10 @@ Replies come from the C engine at the default settings of `parrot chat`, each fr
 seeds 1, 2, 3 ... The prompts are the first turns of the held-out talks that were written by hand
 (tools/school/hand), half of them English and half Chinese, in turn. Counted are: valid UTF-8; turns
 that end within --max-bytes; replies in which the same five words, or five Chinese characters, come
-twice; and English words that are in the dictionary. A dictionary is a list of words, one a line
-(Debian: apt install wamerican, then --words /usr/share/dict/words); without one it is the words
-that the text written by hand has at least twice.
+twice; replies in the language they were asked in; and English words that are in the dictionary. A
+dictionary is a list of words, one a line (Debian: apt install wamerican, then --words
+/usr/share/dict/words); without one it is the words that the text written by hand has at least
+twice.
 """
 
 from __future__ import annotations
@@ -121,10 +122,16 @@ def figures(said: list[Reply], words: frozenset[str]) -> dict[str, float]:
         "utf8": sum(_is_utf8(reply.said) for reply in said) / n,
         "ended": sum(reply.has_ended for reply in said) / n,
         "looped": sum(map(has_loop, texts)) / n,
+        "answered": sum(map(_is_answered, said, texts)) / n,
         "words": sum(is_word(word, words) for word in spoken) / max(1, len(spoken)),
         "english_words": len(spoken),
         "mean_bytes": sum(len(reply.said) for reply in said) / n,
     }
+
+
+def _is_answered(reply: Reply, text: str) -> bool:
+    """Whether a reply is in the language of its prompt: with Chinese characters, or without."""
+    return (HAN.search(reply.prompt) is None) == (HAN.search(text) is None)
 
 
 def _is_utf8(said: bytes) -> bool:
@@ -135,7 +142,13 @@ def _is_utf8(said: bytes) -> bool:
     return True
 
 
-TARGETS = {"utf8": ">= 1", "ended": ">= 0.98", "looped": "<= 0.02", "words": ">= 0.95"}
+TARGETS = {
+    "utf8": ">= 1",
+    "ended": ">= 0.98",
+    "looped": "<= 0.02",
+    "answered": ">= 0.95",
+    "words": ">= 0.95",
+}
 
 
 def table(found: dict[str, float], dictionary: str) -> Iterator[str]:
@@ -144,6 +157,7 @@ def table(found: dict[str, float], dictionary: str) -> Iterator[str]:
         "utf8": "valid UTF-8",
         "ended": "end their turn",
         "looped": "say five words twice",
+        "answered": "answer in the language asked",
         "words": "English words in the dictionary",
     }
     yield f"{found['replies']:,.0f} replies of {found['mean_bytes']:.0f} bytes in the mean"

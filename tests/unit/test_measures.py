@@ -58,12 +58,13 @@ def test_figures_of_replies_that_are_known() -> None:
     said = [
         Reply("a", b"the cat sat", True),
         Reply("b", b"the cat zzz", True),
-        Reply("c", b"\xe4\xbd", True),
+        Reply("你好", b"\xe4\xbd", True),
         Reply("d", b"cat the cat the cat the cat the", False),
     ]
     found = replies.figures(said, frozenset({"the", "cat", "sat"}))
     assert found["utf8"] == found["ended"] == 0.75
     assert found["looped"] == 0.25
+    assert found["answered"] == 0.75
     assert found["english_words"] == 14
     assert found["words"] == 13 / 14
 
