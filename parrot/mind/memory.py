@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 
 from parrot.mind.hormones import dose
-from parrot.mind.told import is_asking, told_of_oneself
+from parrot.mind.told import ends_as_question, is_asking, told_of_oneself
 
 HALF_LIFE_S = 30 * 86_400
 COLD = 0.05
@@ -80,7 +80,7 @@ def asked_to_remember(text: str) -> str | None:
 
 def is_statement(text: str) -> bool:
     """Say whether a turn tells something: long enough, and no question."""
-    return len(text.encode()) >= _SURPRISE_BYTES_MIN and not is_asking(text)
+    return len(text.encode()) >= _SURPRISE_BYTES_MIN and not ends_as_question(text)
 
 
 def is_surprising(text: str, surprise: float | None, usual: list[float]) -> bool:

@@ -63,9 +63,14 @@ def told_of_oneself(text: str) -> str | None:
     return " ".join(told) or None
 
 
+def ends_as_question(text: str) -> bool:
+    """Say whether a turn ends with the mark, or the word, of a question."""
+    return bool(_QUESTION.search(text))
+
+
 def is_asking(sentence: str) -> bool:
     """Say whether a sentence asks something, with or without its mark."""
-    return bool(_QUESTION.search(sentence) or _ASKS.search(sentence.rstrip(" .!。！")))
+    return bool(ends_as_question(sentence) or _ASKS.search(sentence.rstrip(" .!。！")))
 
 
 def _is_telling(sentence: str) -> bool:
