@@ -50,7 +50,7 @@ def test_exported_model_speaks_in_the_engine_as_in_pytorch(
 
     tensors = load_file(half)
     assert tensors["blocks.1.att.x_r"].dtype == torch.float16
-    assert set(tensors) == set(Model(Shape(64, 2)).state_dict())
+    assert set(tensors) == set(Model(Shape(64, 3)).state_dict())
 
 
 def test_an_engine_that_differs_stops_the_export(
