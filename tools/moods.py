@@ -232,8 +232,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("hormones", nargs="*", default=list(HORMONES), help="which to train (all)")
     p.add_argument("--measure", action="store_true", help="what is there; train nothing")
     p.add_argument("--model", type=Path, default=BUNDLED, help="GGUF (the bundled one)")
-    p.add_argument("--steps", type=int, default=60, help="of 16 replies each (60)")
-    p.add_argument("--rate", type=float, default=0.05)
+    p.add_argument("--steps", type=int, default=40, help="of 16 replies each (40)")
+    p.add_argument("--rate", type=float, default=0.03)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=1)
     return p
