@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 
 from parrot.mind.hormones import dose
-from parrot.mind.told import ends_as_question, is_asking, told_of_oneself
+from parrot.mind.told import ends_as_question, is_asking, told_of_oneself, topic
 
 HALF_LIFE_S = 30 * 86_400
 COLD = 0.05
@@ -118,6 +118,11 @@ def terms_of(text: str) -> list[str]:
     return terms
 
 
+def _terms_meant(text: str) -> list[str]:
+    """Return the terms of a text and of what it is about."""
+    return terms_of(f"{text} {topic(text)}")
+
+
 def _stem(word: str) -> str:
     """Cut the commonest English endings, so that 'likes' meets 'like'."""
     for ending in ("ing", "ed", "es", "s"):
@@ -144,7 +149,8 @@ def add(database: sqlite3.Connection, crystal: Crystal) -> None:
 def index(database: sqlite3.Connection, id: int, text: str) -> None:
     """Make a crystal findable, within the caller's transaction."""
     database.execute(
-        "INSERT INTO crystal_fts (rowid, terms) VALUES (?, ?)", (id, " ".join(terms_of(text)))
+        "INSERT INTO crystal_fts (rowid, terms) VALUES (?, ?)",
+        (id, " ".join(_terms_meant(text))),
     )
 
 
@@ -172,7 +178,7 @@ def search(
     Cost: ranks a bounded number of crystals, however many there are; the question's commoner words
     are left out for it.
     """
-    question, order = _question(database, set(terms_of(text)))
+    question, order = _question(database, set(_terms_meant(text)))
     if not question:
         return []
     # Bounded before it is ranked: BM25 is dear, and a word that half the crystals share says little

@@ -48,6 +48,14 @@ _ASKS = re.compile(
     r"|什么|怎么|怎样|谁|啥|咋|哪|几[^乎]|多少|多[大久高远]|[吗呢]$|忘了|猜",
     re.IGNORECASE,
 )
+_TOPICS = tuple(
+    (re.compile(form, re.IGNORECASE), words)
+    for form, words in (
+        (r"\bcall me\b|\bwho am i\b|\bmy name\b|我叫|我姓|我的名字|我是谁", "name 名字 我叫"),
+        (r"\b(?:i['’]?m|i am) \d+\b|\bhow old am i\b|我.{0,4}岁|我.{0,3}多大", "age 岁数"),
+        (r"\bi live\b|\bdo i live\b|\bmy home\b|我.{0,3}住", "live home 住在"),
+    )
+)
 _SENTENCES = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
 _SENTENCES_MAX, _SENTENCE_MAX = 8, 200  # of a turn that are looked at, and characters of each
 _QUESTION = re.compile(r"[?？]\s*$|吗[。！!]?\s*$")
@@ -61,6 +69,17 @@ def told_of_oneself(text: str) -> str | None:
         clauses = re.split(r"[,，;；]\s*", whole) if is_asking(whole) else [whole]
         told += [c for c in clauses if len(c) <= _SENTENCE_MAX and _is_telling(c)]
     return " ".join(told) or None
+
+
+def topic(text: str) -> str:
+    """Return words for what a turn is about without saying it: "I'm Tom" and "who am I" are of a
+    name, "I am 9" and 我多大 of an age.
+    """
+    clauses = re.split(r"[.!?,。！？，\n]\s*", text[: _SENTENCES_MAX * _SENTENCE_MAX])
+    found = [words for form, words in _TOPICS if form.search(text[:_SENTENCE_MAX])]
+    if any(_NAME.search(clause) for clause in clauses):
+        found.append(_TOPICS[0][1])
+    return " ".join(dict.fromkeys(found))
 
 
 def ends_as_question(text: str) -> bool:

@@ -171,6 +171,26 @@ def test_of_a_turn_only_the_sentences_that_tell_are_kept() -> None:
     assert told_of_oneself(f"{lead}. My name is Tom.") == "My name is Tom."
 
 
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        ("I'm Tom.", "what's my name?"),
+        ("call me Bea", "Who am I"),
+        ("my name is Anna", "who am i?"),
+        ("我叫小雨", "我是谁？"),
+        ("我叫小雨", "你记得我的名字吗"),
+        ("I am 9", "how old am I?"),
+        ("我今年8岁", "我多大了"),
+        ("I live in Oslo", "where is my home?"),
+    ],
+)
+def test_a_fact_is_found_by_what_it_is_about(told: str, asked: str) -> None:
+    soul = Soul.in_memory()
+    soul.remember("the sky is blue today", 1.7e9)
+    soul.remember(told, 1.7e9)
+    assert [c.text for c in soul.recall(asked, 1.7e9, 5)][:1] == [told]
+
+
 @pytest.mark.parametrize("piece", ["my ", "my   ", "i am ", "我", "a-", "my a's ", "我叫", "what "])
 def test_hostile_turns_are_judged_in_no_time(piece: str) -> None:
     begun = time.perf_counter()
