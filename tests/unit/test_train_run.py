@@ -91,11 +91,7 @@ def test_the_loss_falls_and_everything_is_left_to_read(whole: Path) -> None:
 
 def test_killed_and_resumed_the_curve_is_the_same_bit_for_bit(world: Path, whole: Path) -> None:
     out = world / "killed"
-    with subprocess.Popen(command(world, out), cwd=ROOT, env=ENVIRONMENT) as running:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and len(curve_lines(out)) < 10:
-            time.sleep(0.01)
-        running.send_signal(signal.SIGKILL)
+    signalled(world, out, 10, signal.SIGKILL)
     killed = len(curve_lines(out))
     assert 10 <= killed < 21, "it was not killed in the middle"
     assert 0 < read_checkpoint(out / "last.safetensors")[1]["step"] < 20
@@ -107,12 +103,7 @@ def test_killed_and_resumed_the_curve_is_the_same_bit_for_bit(world: Path, whole
 
 def test_asked_to_stop_it_ends_its_step_saves_and_goes_on_later(world: Path, whole: Path) -> None:
     out = world / "paused"
-    with subprocess.Popen(command(world, out), cwd=ROOT, env=ENVIRONMENT) as running:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and len(curve_lines(out)) < 5:
-            time.sleep(0.01)
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(60) == 3
+    assert signalled(world, out, 5, signal.SIGTERM) == 3
     step = read_checkpoint(out / "last.safetensors")[1]["step"]
     assert 4 <= step == len(curve_lines(out)) - 1 < 20, "the last step is in the checkpoint"
     assert main(command(world, out)[3:]) == 0
@@ -136,6 +127,16 @@ def test_weights_that_are_none_are_refused(
         path.write_bytes(blob)
     assert main([*command(world, tmp_path / "run")[3:], "--from", str(path)]) == 1
     assert "w.safetensors: " in capsys.readouterr().err
+
+
+def signalled(world: Path, out: Path, n_lines: int, number: signal.Signals) -> int:
+    """Run until the curve has `n_lines`, send the signal; the exit status."""
+    with subprocess.Popen(command(world, out), cwd=ROOT, env=ENVIRONMENT) as running:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(curve_lines(out)) < n_lines:
+            time.sleep(0.01)
+        running.send_signal(number)
+        return running.wait(60)
 
 
 def curve_lines(out: Path) -> list[str]:
