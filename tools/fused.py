@@ -2,9 +2,9 @@
 """The network of `tools.net` on a CPU, fast: the same parameters, the same numbers, but what stands
 between two large matrix products is one C kernel (`tools/kernels`), forward and backward.
 
-R = B * T bytes, C channels, H heads of 64. Between kernels and products travel tensors of one type
-(`flow`): bf16 where the processor multiplies it in hardware, else float32, or float64 in the test
-that holds the gradients against PyTorch's own.
+B rows of T bytes, C channels, H heads of 64. Between kernels and products travel tensors of one
+type (`flow`): bf16 where the processor multiplies it in hardware, else float32, or float64 in the
+test that holds the gradients against PyTorch's own.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@
 //     u = k k_k / |k k_k|                       k = k (1 + (alpha - 1) k_a)
 //     y = WKV(r, w, k, v, -u, u alpha)          out = (norm(y) ln_w + ln_b + (sum r k r_k) v) g
 
-#include <float.h>
 #include <stdlib.h>
 
 #include "io.h"

@@ -4,8 +4,6 @@
 //
 //     x = x + delta        z = (x - mean) / deviation * gamma + beta        out_i = z_t + (z_(t-1) - z_t) mu_i
 
-#include <stdlib.h>
-
 #include "io.h"
 
 #define EPS ((REAL)1e-5)  // of the layer norm
